@@ -1,0 +1,59 @@
+"""Checkpoints of a run: a folder appears under its final name only when all of it is written."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from atesd.errors import UserError
+from atesd.interfaces import State, StudentTrainer
+
+SESSION_FILE = "session.json"
+
+
+class Checkpoints:
+    """The folder ``checkpoints/``; it keeps the newest checkpoint."""
+
+    def __init__(self, folder: Path, trainer: StudentTrainer) -> None:
+        self.folder = folder
+        self.trainer = trainer
+
+    def save(self, session: State) -> None:
+        """Write a checkpoint, then delete the one before it."""
+        target = self.folder / f"update_{self.trainer.updates_done:06d}"
+        unfinished = target.with_suffix(".unfinished")
+        if self.trainer.leads:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir(parents=True)
+        self.trainer.any_rank(False)  # nobody writes before the folder is there
+        self.trainer.save(unfinished)
+        if self.trainer.leads:
+            (unfinished / SESSION_FILE).write_text(json.dumps(session, allow_nan=False))
+            older = self.complete()
+            shutil.rmtree(target, ignore_errors=True)
+            unfinished.rename(target)
+            for checkpoint in older:
+                if checkpoint != target:
+                    shutil.rmtree(checkpoint)
+        self.trainer.any_rank(False)
+
+    def complete(self) -> list[Path]:
+        """Return the finished checkpoints, oldest first."""
+        return sorted(path for path in self.folder.glob("update_*") if path.suffix != ".unfinished")
+
+    def load_newest(self) -> State:
+        """Load the newest checkpoint into the trainer and return the session's state.
+
+        Raises:
+            UserError: there is none.
+        """
+        found = self.complete()
+        if not found:
+            raise UserError(
+                f"resume=true, but {self.folder} holds no checkpoint: the run stopped before its first; remove "
+                f"{self.folder.parent} and start again"
+            )
+        self.trainer.load(found[-1])
+        state: State = json.loads((found[-1] / SESSION_FILE).read_text())
+        return state

@@ -1,0 +1,175 @@
+"""The run's settings. Each default, range and meaning stands here or beside the part it belongs to, and nowhere else."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+
+from atesd.errors import UserError
+from atesd.exposure import Cut
+from atesd.rewards import RewardConfig
+from atesd.signals import SignalConfig
+
+
+@dataclass
+class TrainConfig:
+    """Student training. OPSD v3 has 100 updates of 32 problems, 5e-6 on LoRA, gradient norm 0.1; these values are ours.
+
+    Attributes:
+        updates: student updates in the run.
+        batch_size: sequences per update, over all processes.
+        micro_batch_size: sequences per forward pass on one process.
+        learning_rate: of AdamW, constant.
+        weight_decay: of AdamW.
+        max_grad_norm: gradients are scaled down to this norm.
+        threads: CPU threads per process; 0 leaves torch's own choice.
+    """
+
+    updates: int = 120
+    batch_size: int = 32
+    micro_batch_size: int = 32
+    learning_rate: float = 5e-4
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    threads: int = 0
+
+    def __post_init__(self) -> None:
+        for key in ("updates", "batch_size", "micro_batch_size"):
+            if getattr(self, key) < 1:
+                raise UserError(f"train.{key} must be at least 1, got {getattr(self, key)}")
+        for key in ("learning_rate", "max_grad_norm"):
+            if not 0 < getattr(self, key) < math.inf:
+                raise UserError(f"train.{key} must be a finite number above 0, got {getattr(self, key)}")
+
+
+class TeacherKind(Enum):
+    """Whose weights the teacher has."""
+
+    frozen = "frozen"
+    ema = "ema"
+    live = "live"
+
+
+@dataclass
+class TeacherConfig:
+    """The teacher's weights.
+
+    Attributes:
+        kind: ``frozen``: the initial student (OPSD's default); ``ema``: a running average of the student; ``live``.
+        ema_rate: share of the student in each step of the average. ours
+    """
+
+    kind: TeacherKind = TeacherKind.frozen
+    ema_rate: float = 0.03
+
+    def __post_init__(self) -> None:
+        if not 0 < self.ema_rate <= 1:
+            raise UserError(f"teacher.ema_rate must lie in (0, 1], got {self.ema_rate}; 1 is teacher.kind=live")
+
+
+@dataclass
+class ExposureConfig:
+    """Attributes:
+    cut: how references are cut into segments.
+    """
+
+    cut: Cut = Cut.step
+
+
+@dataclass
+class EnvConfig:
+    """Attributes:
+    hold_window: H, student updates that share one exposure. ours: unknown in the paper.
+    """
+
+    hold_window: int = 4
+
+    def __post_init__(self) -> None:
+        if self.hold_window < 1:
+            raise UserError(f"env.hold_window must be at least 1 student update, got {self.hold_window}")
+
+
+@dataclass
+class EvalConfig:
+    """Greedy accuracy on held-out problems.
+
+    Attributes:
+        every: student updates between evaluations.
+        problems: evaluation problems during training.
+        final_problems: evaluation problems before and after training.
+        batch_size: problems per generation batch.
+    """
+
+    every: int = 20
+    problems: int = 300
+    final_problems: int = 2000
+    batch_size: int = 256
+
+    def __post_init__(self) -> None:
+        for key in ("every", "problems", "final_problems", "batch_size"):
+            if getattr(self, key) < 1:
+                raise UserError(f"eval.{key} must be at least 1, got {getattr(self, key)}")
+
+
+@dataclass
+class CheckpointConfig:
+    """Attributes:
+    every: hold windows between checkpoints; the last is kept.
+    """
+
+    every: int = 5
+
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise UserError(f"checkpoint.every must be at least 1 hold window, got {self.every}")
+
+
+@dataclass
+class RunConfig:
+    """Everything ``python -m atesd.run`` takes.
+
+    Attributes:
+        seed: of the training stream, the rollouts and the controller; 0 is a seed.
+        output_dir: where the run is written; an existing folder is refused unless ``resume=true``.
+        resume: go on from the last checkpoint in ``output_dir``.
+    """
+
+    seed: int = 0
+    output_dir: str = "???"
+    resume: bool = False
+    model: Any = "???"
+    data: Any = "???"
+    controller: Any = "???"
+    baseline: Any = None
+    rollout: Any = "???"
+    deepspeed: Any = "???"
+    train: TrainConfig = field(default_factory=TrainConfig)
+    env: EnvConfig = field(default_factory=EnvConfig)
+    exposure: ExposureConfig = field(default_factory=ExposureConfig)
+    signal: SignalConfig = field(default_factory=SignalConfig)
+    teacher: TeacherConfig = field(default_factory=TeacherConfig)
+    reward: RewardConfig = field(default_factory=RewardConfig)
+    eval: EvalConfig = field(default_factory=EvalConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise UserError(f"seed must be 0 or more, got {self.seed}")
+        span = self.reward.rule(self.env.hold_window).span
+        if span > self.train.updates:
+            raise UserError(
+                f"reward.{'lookahead' if self.reward.kind.value == 'lookahead' else 'kind'} looks {span} student updates "
+                f"ahead, but train.updates={self.train.updates}: no reward could mature; shorten one or lengthen the other"
+            )
+
+    @property
+    def windows(self) -> int:
+        """Return the number of hold windows; the last may be shorter than the others."""
+        return math.ceil(self.train.updates / self.env.hold_window)
+
+
+ConfigStore.instance().store(name="run", node=RunConfig)

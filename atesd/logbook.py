@@ -1,0 +1,113 @@
+"""What a run leaves behind: rows of JSON, the resolved config, and a summary that is complete or says it is not."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import atesd
+from atesd.errors import UserError
+from atesd.interfaces import State
+
+LOGS = ("metrics.jsonl", "decisions.jsonl", "evaluations.jsonl")
+VERSIONED = ("torch", "transformers", "deepspeed", "gymnasium", "stable-baselines3", "numpy", "scipy")
+
+
+class Logbook:
+    """The files of one run. Only rank 0 writes; the others hold a logbook that does not."""
+
+    def __init__(self, folder: Path, writes: bool) -> None:
+        self.folder = folder
+        self.writes = writes
+
+    def open_new(self, config: str) -> None:
+        """Make the run's folder and write its config.
+
+        Raises:
+            UserError: the folder exists and holds something.
+        """
+        if not self.writes:
+            return
+        refuse_existing(self.folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "config.yaml").write_text(config)
+        self.summarise({"complete": False})
+
+    def append(self, log: str, row: dict[str, Any]) -> None:
+        """Add a row to a log; numbers JSON does not know are refused."""
+        if self.writes:
+            with (self.folder / log).open("a") as lines:
+                lines.write(json.dumps(row, allow_nan=False) + "\n")
+
+    def rows(self, log: str) -> list[dict[str, Any]]:
+        """Return all rows of a log."""
+        path = self.folder / log
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def sizes(self) -> State:
+        """Return how long each log is, for a checkpoint."""
+        return {log: (self.folder / log).stat().st_size if (self.folder / log).exists() else 0 for log in LOGS}
+
+    def cut_back(self, sizes: State) -> None:
+        """Forget the rows written after a checkpoint."""
+        if self.writes:
+            for log, size in sizes.items():
+                if (self.folder / log).exists():
+                    os.truncate(self.folder / log, size)
+
+    def summarise(self, summary: dict[str, Any]) -> None:
+        """Replace ``summary.json`` in one step."""
+        if self.writes:
+            new = self.folder / "summary.json.new"
+            new.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n")
+            new.replace(self.folder / "summary.json")
+
+
+def refuse_existing(folder: Path) -> None:
+    """Raise ``UserError`` if the folder holds anything."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(
+            f"output_dir={folder} exists and is never overwritten; choose another, remove it, or go on with resume=true"
+        )
+
+
+def finite(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row whose non-finite numbers are spelled out, since JSON has none and hiding them would lie."""
+    return {key: str(v) if isinstance(v, float) and not math.isfinite(v) else v for key, v in row.items()}
+
+
+def provenance() -> dict[str, Any]:
+    """Return the command, commit, versions and hardware of this process."""
+    return {
+        "command": shlex.join(["python", "-m", "atesd.run", *sys.argv[1:]]),
+        "commit": commit(),
+        "versions": {"atesd": atesd.__version__, "python": platform.python_version(), **_versions()},
+        "hardware": {"machine": platform.machine(), "cpu": _cpu(), "cores": os.cpu_count()},
+    }
+
+
+def commit() -> str:
+    """Return the source's commit, marked where files differ from it; "unknown" outside a checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    described = subprocess.run(command, capture_output=True, text=True, check=False)
+    return described.stdout.strip() or "unknown"
+
+
+def _versions() -> dict[str, str]:
+    installed = {distribution.metadata["Name"]: distribution.version for distribution in metadata.distributions()}
+    return {name: installed.get(name, "absent") for name in VERSIONED}
+
+
+def _cpu() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []:
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor()

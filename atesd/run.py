@@ -1,0 +1,139 @@
+"""Train a student under an exposure controller or a rival method: ``python -m atesd.run controller=beta_reinforce``.
+
+The only module that knows all the parts: it composes the settings, builds the parts and plays the run. Help:
+``--help``; the composed settings: ``--cfg job``; a sweep: ``-m seed=0,1,2``.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+import atesd.models
+import atesd.tasks
+import atesd.training.engine
+import atesd.training.rollout
+import baselines
+import controllers
+from atesd.config import RunConfig
+from atesd.errors import UserError
+from atesd.interfaces import Controller, Setting
+from atesd.logbook import Logbook, refuse_existing
+from atesd.observation import NAMES
+from atesd.progress import Display
+from atesd.session import Session, Stopped
+from atesd.stopwatch import Stopwatch
+from controllers.fixed import Fixed
+
+STOPPED_EXIT_CODE = 143
+
+
+def method(run: RunConfig, setting: Setting) -> tuple[str, Any, Controller, int]:
+    """Return the method's name, its signal, what chooses its exposure, and its number of student updates."""
+    if run.baseline is None:
+        return run.controller.name, run.signal.build(run.exposure.cut), run.controller.build(setting), run.train.updates
+    held = Fixed(setting, run.baseline.exposure())
+    return run.baseline.name, run.baseline.signal(run), held, run.baseline.updates(run)
+
+
+def play(run: RunConfig, settings: str) -> dict[str, Any]:
+    """Play or resume one run and return its summary.
+
+    Args:
+        run: the checked settings.
+        settings: the same as YAML, for ``config.yaml``.
+    """
+    name, signal, controller, updates = method(run, Setting(run.seed, run.windows, len(NAMES)))
+    folder = Path(run.output_dir)
+    if run.resume:
+        refuse_changed(folder, settings)
+    else:
+        refuse_existing(folder)
+    stopwatch = Stopwatch()
+    with stopwatch.phase("load"):
+        from envs.exposure_env import ExposureEnv
+
+        trainer = run.model.trainer(run, signal, run.data.build(run.seed), stopwatch)
+        env = ExposureEnv(trainer, run.reward.rule(run.env.hold_window), updates, run.env.hold_window)
+    logbook = Logbook(folder, trainer.leads)
+    with Display(name, updates, trainer.leads) as display:
+        session = Session(run, env, controller, updates, logbook, display, stopwatch)
+        with session.stopping_on_signals():
+            if run.resume:
+                session.resume()
+            else:
+                logbook.open_new(settings)
+                session.begin()
+            session.play()
+        summary = session.finish({"method": name, "seed": run.seed})
+        display.say(f"{folder}: accuracy {summary['accuracy/before']:.3f} -> {summary['accuracy/after']:.3f}")
+    return summary
+
+
+def refuse_changed(folder: Path, settings: str) -> None:
+    """Raise ``UserError`` unless the folder holds a run of the same settings."""
+    stored = folder / "config.yaml"
+    if not stored.is_file():
+        raise UserError(f"resume=true, but output_dir={folder} holds no run; leave resume out to start one")
+    old, new = (flat(OmegaConf.create(text)) for text in (stored.read_text(), settings))
+    changed = [key for key in sorted(old | new) if old.get(key) != new.get(key) and key not in ("resume", "output_dir")]
+    if changed:
+        differences = ", ".join(f"{key} was {old.get(key)} and is {new.get(key)}" for key in changed)
+        raise UserError(f"resume=true with other settings than the run in {folder}: {differences}; use the old ones")
+
+
+def flat(settings: Any, prefix: str = "") -> dict[str, Any]:
+    """Return nested settings as one level of dotted keys."""
+    if not isinstance(settings, DictConfig):
+        return {prefix: settings}
+    return {key: value for name in settings for key, value in flat(settings[name], f"{prefix}.{name}".strip(".")).items()}
+
+
+def refuse_two_methods(settings: DictConfig) -> None:
+    """Raise ``UserError`` if a command names a baseline and a controller."""
+    overrides = HydraConfig.get().overrides.task
+    named = [override for override in overrides if override.lstrip("+~").startswith(("controller=", "controller."))]
+    if settings.baseline is not None and named:
+        raise UserError(
+            f"baseline={settings.baseline.name} and {named[0]} are two methods; a baseline brings its own exposure, so "
+            "name one of them"
+        )
+
+
+@hydra.main(config_path="pkg://configs", config_name="config", version_base="1.3")
+def _run(settings: DictConfig) -> None:
+    quiet()
+    try:
+        refuse_two_methods(settings)
+        run = OmegaConf.to_object(settings)
+        assert isinstance(run, RunConfig)
+        play(run, OmegaConf.to_yaml(settings, resolve=True))
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    except Stopped:
+        print(f"stopped; go on with resume=true output_dir={settings.output_dir}", file=sys.stderr)
+        sys.exit(STOPPED_EXIT_CODE)
+
+
+def quiet() -> None:
+    """Silence what libraries say about themselves; what they say about the run still comes as errors."""
+    logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="deepspeed")
+
+
+def main() -> None:
+    """Run the command line; call this from your own script after importing your own controllers."""
+    _run()
+
+
+REGISTERED = (controllers, baselines, atesd.models, atesd.tasks, atesd.training.engine, atesd.training.rollout)
+
+if __name__ == "__main__":
+    main()

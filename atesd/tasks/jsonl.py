@@ -1,0 +1,110 @@
+"""Problems from a JSON Lines file: one object per line with a problem, its worked reference and its final answer.
+
+A hash of the problem's text decides the split, as in the embedded testbed, so duplicates of a problem never straddle
+two splits. Every malformed row stops the run with its file, row, field and reason; no row is skipped.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from atesd.errors import UserError
+from atesd.registry import Config, register
+from atesd.tasks.arithmetic import split_of
+from atesd.tasks.problem import Problem, Split, Task
+from atesd.verify import last_boxed
+
+
+@dataclass
+class Columns:
+    """Which fields of a row hold what. An empty ``answer`` takes the last ``\\boxed{}`` of the reference."""
+
+    problem: str = "problem"
+    reference: str = "reference"
+    answer: str = "answer"
+
+
+def read_problems(path: Path, columns: Columns) -> list[Problem]:
+    """Read every row of a file.
+
+    Raises:
+        UserError: the file is missing or empty, or a row is malformed; names file, row, field and reason.
+    """
+    if not path.is_file():
+        raise UserError(f"data.path={path} is not a file; give a JSONL file with the fields of data.columns")
+    with path.open(encoding="utf-8") as lines:
+        problems = [_problem(path, row, line, columns) for row, line in enumerate(lines, start=1)]
+    if not problems:
+        raise UserError(f"data.path={path} is empty; it needs at least one row in each of its three splits")
+    return problems
+
+
+def _problem(path: Path, row: int, line: str, columns: Columns) -> Problem:
+    try:
+        fields = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path} row {row}: not JSON ({error}); write one object per line") from None
+    if not isinstance(fields, dict):
+        raise UserError(f"{path} row {row}: a {type(fields).__name__}, not an object; write one object per line")
+
+    def text(column: str) -> str:
+        value = fields.get(column)
+        if not isinstance(value, str) or not value.strip():
+            reason = "missing" if column not in fields else f"{value!r}, not a non-empty string"
+            raise UserError(f"{path} row {row} field {column!r}: {reason}; mend the row or set data.columns")
+        return value
+
+    reference = text(columns.reference)
+    answer = text(columns.answer) if columns.answer else last_boxed(reference)
+    if answer is None:
+        raise UserError(f"{path} row {row} field {columns.reference!r}: no \\boxed{{}} answer; name data.columns.answer")
+    steps = len([piece for piece in reference.splitlines() if piece.strip()])
+    return Problem(f"{path.name}:{row}", text(columns.problem), reference, answer, steps)
+
+
+class Jsonl(Task):
+    """Rows of a file; the training stream is a fresh permutation of its split every epoch."""
+
+    def __init__(self, problems: list[Problem], step_pattern: str, seed: int) -> None:
+        self.seed = seed
+        self.step_pattern = re.compile(step_pattern)
+        self.splits = {split: [p for p in problems if split_of(p.text) is split] for split in Split}
+        if empty := [split.value for split, rows in self.splits.items() if not rows]:
+            raise UserError(
+                f"data=jsonl: {len(problems)} rows leave the {' and '.join(empty)} split empty; "
+                "a hash of the text puts about 80/5/15 % in training/probe/evaluation, so give more rows"
+            )
+
+    def training_problem(self, position: int) -> Problem:
+        rows = self.splits[Split.training]
+        epoch, offset = divmod(position, len(rows))
+        return rows[int(np.random.default_rng([self.seed, epoch]).permutation(len(rows))[offset])]
+
+    def held_out(self, split: Split, count: int) -> list[Problem]:
+        rows = self.splits[split]
+        if count > len(rows):
+            raise UserError(f"data=jsonl: {count} {split.value} problems wanted, {len(rows)} in the file; ask for fewer")
+        return rows[:count]
+
+    def steps(self, reference: str) -> list[str]:
+        ends = [match.end() for match in self.step_pattern.finditer(reference)]
+        cuts = [0, *[end for end in ends if end < len(reference)], len(reference)]
+        return [reference[start:end] for start, end in zip(cuts, cuts[1:], strict=False)]
+
+
+@register("data", "jsonl")
+@dataclass
+class JsonlConfig(Config):
+    """Settings of a JSONL task; ``step_pattern`` is a regular expression that matches the end of a step."""
+
+    path: str = "???"
+    columns: Columns = field(default_factory=Columns)
+    step_pattern: str = r"\n"
+
+    def build(self, seed: int) -> Jsonl:
+        return Jsonl(read_problems(Path(self.path), self.columns), self.step_pattern, seed)

@@ -1,0 +1,54 @@
+"""What a task hands out: problems with a worked reference and a final answer."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Split(Enum):
+    """The three disjoint sets of problems a run uses."""
+
+    training = "training"
+    probe = "probe"
+    evaluation = "evaluation"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One problem.
+
+    Attributes:
+        id: unique within the task; names the problem in every error and table.
+        text: the bare problem, as the student sees it.
+        reference: the worked solution without the final answer.
+        answer: the final answer, without its box.
+        difficulty: the group accuracy is reported by.
+    """
+
+    id: str
+    text: str
+    reference: str
+    answer: str
+    difficulty: int
+
+
+class Task(ABC):
+    """Training, probe and evaluation problems that never overlap, and the rule for a right answer."""
+
+    @abstractmethod
+    def training_problem(self, position: int) -> Problem:
+        """Return the problem at ``position`` of the endless training stream, a pure function of seed and position."""
+
+    @abstractmethod
+    def held_out(self, split: Split, count: int) -> list[Problem]:
+        """Return the first ``count`` problems of the probe or evaluation set, the same for every seed.
+
+        Raises:
+            UserError: the set has fewer than ``count`` problems.
+        """
+
+    @abstractmethod
+    def steps(self, reference: str) -> list[str]:
+        """Cut a reference into its own steps, such that ``"".join(steps) == reference``."""

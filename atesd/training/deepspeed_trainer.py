@@ -1,0 +1,243 @@
+"""The student on a DeepSpeed engine: collect a batch, take the signal's losses, step, let the teacher follow, probe."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from atesd.config import RunConfig
+from atesd.errors import UserError
+from atesd.interfaces import Reading, StudentDiverged, StudentTrainer, UpdateReport, Verdict
+from atesd.losses import entropy, token_log_probs
+from atesd.rewards import ProgressSignal
+from atesd.signals import Signal, SignalBatch
+from atesd.stopwatch import Stopwatch
+from atesd.tasks.problem import Split, Task
+from atesd.training import language_model, ranks, teacher, weights
+from atesd.training.collector import Collector
+from atesd.training.engine import gradient_norm
+from atesd.training.evaluation import answer
+from atesd.training.language_model import LanguageModel
+from atesd.training.probe import Probe, mean
+from atesd.training.sequences import completion_logits
+
+STATE_FILE = "trainer.json"
+ENGINE_TAG = "engine"
+
+
+class DeepSpeedTrainer(StudentTrainer):
+    """Trains a causal language model with whatever signal it is given; it never asks which method that is."""
+
+    def __init__(self, run: RunConfig, signal: Signal, task: Task, stopwatch: Stopwatch) -> None:
+        self.run = run
+        self.signal = signal
+        self.task = task
+        self.stopwatch = stopwatch
+        self.ranks = ranks.join()
+        self._updates_done = 0
+        self.grad_norm = 0.0
+        if run.train.batch_size % self.ranks.size:
+            raise UserError(
+                f"train.batch_size={run.train.batch_size} does not divide over {self.ranks.size} processes; "
+                "choose a multiple"
+            )
+        self._build()
+
+    def _build(self) -> None:
+        run = self.run
+        if run.train.threads:
+            torch.set_num_threads(run.train.threads)
+        student = language_model.load(run.model)
+        self.base = weights.fingerprint(student.model)
+        self.teacher = teacher.build(run.teacher, student.model)
+        # ZeRO-3 shards the trained weights, so rollouts and probes then use a whole copy, renewed after every update.
+        sharded = run.deepspeed.stage == 3
+        sampled = copy.deepcopy(student.model) if sharded else student.model
+        self.student = LanguageModel(sampled.eval(), student.tokenizer, student.style)
+        if self.teacher.model is student.model:
+            self.teacher.model = sampled
+        self.rollout = run.rollout.build(self.student)
+        self.collector = Collector(
+            run.seed, self.task, self.student, self.rollout, self.teacher, self.ranks, self.stopwatch
+        )
+        probe = self.task.held_out(Split.probe, run.reward.probe_problems)
+        self.probe = Probe(self.student, self.rollout, self.ranks.share(probe))
+        rows = run.train.batch_size // self.ranks.size
+        self.engine = run.deepspeed.build(student.model, run.train, math.ceil(rows / run.train.micro_batch_size))
+
+    @property
+    def updates_done(self) -> int:
+        return self._updates_done
+
+    @property
+    def leads(self) -> bool:
+        return self.ranks.leads
+
+    def any_rank(self, flag: bool) -> bool:
+        return any(self.ranks.gather(flag))
+
+    def start(self, exposure: float) -> Reading:
+        if self._updates_done:
+            raise UserError(
+                f"this student has had {self._updates_done} updates and cannot start again; make a new run to restart"
+            )
+        with self.collector.rewinding(), torch.no_grad():
+            batch = self.signal.collect(self.collector, self.run.train.batch_size, exposure)
+            loss, columns = self._weighted_loss(batch, self._total_weight(batch))
+        reading, _ = self._report(batch, sum(self.ranks.gather(float(loss))), [columns])
+        return reading
+
+    def update(self, exposure: float) -> UpdateReport:
+        with self.stopwatch.phase("batch"):
+            exposure = self.ranks.agree(exposure)
+            self.collector.update = self._updates_done
+            batch = self.signal.collect(self.collector, self.run.train.batch_size, exposure)
+            with self.stopwatch.phase("student"):
+                loss, columns = self._descend(batch)
+                self._renew_copies()
+            self._updates_done += 1
+            reading, metrics = self._report(batch, loss, columns)
+        return UpdateReport(reading, metrics)
+
+    def _descend(self, batch: SignalBatch) -> tuple[float, list[dict[str, Tensor]]]:
+        """Make one optimizer step; return the loss over all ranks and the token columns of each micro-batch."""
+        total_weight = self._total_weight(batch)
+        losses, columns = [], []
+        self.engine.train()
+        for micro in self._micro_batches(batch):
+            loss, micro_columns = self._weighted_loss(micro, total_weight)
+            losses.append(self._finite("loss", sum(self.ranks.gather(float(loss.detach())))))
+            columns.append(micro_columns)
+            # DeepSpeed averages gradients over ranks; the loss is already a share of the mean over all of them.
+            self.engine.backward(loss * self.ranks.size, scale_wrt_gas=False)
+            norm = gradient_norm(self.engine)
+            self.engine.step()
+        self.engine.eval()
+        self.grad_norm = self._finite("gradient norm", norm or float(self.engine.get_global_grad_norm()))
+        return sum(losses), columns
+
+    def _weighted_loss(self, batch: SignalBatch, total_weight: float) -> tuple[Tensor, dict[str, Tensor]]:
+        model = self.engine if torch.is_grad_enabled() else self.student.model
+        logits_BTV = completion_logits(model, batch.sequences)
+        losses_BT, columns = self.signal.token_losses(logits_BTV, batch)
+        detached_BTV = logits_BTV.detach()
+        columns = columns | {
+            "entropy": entropy(detached_BTV),
+            "confidence": token_log_probs(detached_BTV, batch.sequences.completion_ids_BT).exp(),
+        }
+        mask_BT = batch.sequences.completion_mask_BT.bool()
+        # Outside the mask a loss may be anything, even not finite, and must not reach the gradient.
+        loss = (losses_BT * batch.weights_BT)[mask_BT].sum() / total_weight
+        return loss, {name: column[mask_BT] for name, column in columns.items()}
+
+    def _micro_batches(self, batch: SignalBatch) -> Iterator[SignalBatch]:
+        size = self.run.train.micro_batch_size
+        return (batch[start : start + size] for start in range(0, len(batch), size))
+
+    def _total_weight(self, batch: SignalBatch) -> float:
+        return float(sum(self.ranks.gather(float(batch.weights_BT.sum()))))
+
+    def _renew_copies(self) -> None:
+        if self.student.model is not self.engine.module:
+            weights.copy_into(self.engine.module, self.student.model)
+        self.teacher.follow(self.engine.module)
+
+    def _finite(self, what: str, value: float) -> float:
+        if not math.isfinite(value):
+            raise StudentDiverged(
+                f"student update {self._updates_done + 1}: the {what} is {value}; lower train.learning_rate or resume "
+                "from the last checkpoint with another seed"
+            )
+        return value
+
+    def _report(
+        self, batch: SignalBatch, loss: float, columns: list[dict[str, Tensor]]
+    ) -> tuple[Reading, dict[str, float | None]]:
+        merged = self._merge(columns)
+        lengths = [length for share in self.ranks.gather(batch.sequences.completion_mask_BT.sum(1).tolist()) for length in share]
+        metrics: dict[str, float | None] = {
+            "loss/optimised": loss,
+            "student/entropy_nats_per_token": float(merged["entropy"].mean()),
+            "student/confidence": float(merged["confidence"].mean()),
+            "student/grad_norm": self.grad_norm,
+            "rollout/length_tokens": sum(lengths) / len(lengths),
+            **self._mean_over_ranks(batch.metrics),
+            **self.signal.summarise(merged),
+        }
+        metrics |= {f"tokens/{name}": sum(self.ranks.gather(n)) for name, n in self.collector.take_tokens().items()}
+        with self.stopwatch.phase("probe"):
+            metrics |= self._probe()
+        if self.run.reward.signal is ProgressSignal.loss:
+            metrics["probe/progress_signal"] = loss
+        reading = Reading(
+            progress_signal=float(metrics["probe/progress_signal"]),
+            probe_nll=float(metrics["probe/nll_nats_per_token"]),
+            loss=loss,
+            confidence=float(metrics["student/confidence"]),
+            mismatch=metrics.get("mismatch/top1_disagreement"),
+            teacher_log_prob=metrics.get("teacher/reference_log_prob_nats_per_token"),
+        )
+        return reading, metrics
+
+    def _probe(self) -> dict[str, float | None]:
+        """Measure the probe NLL, which is always logged, and the progress signal where it is something else."""
+        nll = progress = self.ranks.gather(self.probe.reference_nll())
+        spent = nll
+        if self.run.reward.signal in (ProgressSignal.probe_success, ProgressSignal.answer_nll):
+            progress = self.ranks.gather(self.probe.measure(self.run.reward.signal))
+            spent = nll + progress
+        return {
+            "probe/nll_nats_per_token": mean(nll),
+            "probe/progress_signal": mean(progress),
+            "probe/tokens_scored": sum(measure.tokens_scored for measure in spent),
+            "probe/tokens_generated": sum(measure.tokens_generated for measure in spent),
+        }
+
+    def _merge(self, columns: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        local = {name: torch.cat([part[name] for part in columns]) for name in columns[0]}
+        shares = self.ranks.gather(local)
+        return {name: torch.cat([share[name] for share in shares]) for name in local}
+
+    def _mean_over_ranks(self, metrics: dict[str, float]) -> dict[str, float]:
+        shares = self.ranks.gather(metrics)
+        return {name: sum(share[name] for share in shares) / len(shares) for name in metrics}
+
+    def evaluate(self, count: int) -> list[Verdict]:
+        problems = self.ranks.share(self.task.held_out(Split.evaluation, count))
+        answers = answer(self.rollout, self.student, problems, self.run.eval.batch_size)
+        verdicts = [Verdict(p.id, p.difficulty, right) for p, right in zip(problems, answers.correct, strict=True)]
+        return [verdict for share in self.ranks.gather(verdicts) for verdict in share]
+
+    def save(self, folder: Path) -> None:
+        self.engine.save_checkpoint(folder, tag=ENGINE_TAG)
+        if self.ranks.leads:
+            self.teacher.save(folder)
+            state = {"updates_done": self._updates_done, "position": self.collector.position, "base": self.base}
+            (folder / STATE_FILE).write_text(json.dumps(state))
+        self.ranks.barrier()
+
+    def load(self, folder: Path) -> None:
+        state = json.loads((folder / STATE_FILE).read_text())
+        if state["base"] != self.base:
+            raise UserError(
+                f"the run in {folder} began from other base weights than model.path={self.run.model.folder()} holds; "
+                "bring the old weights back or start a new run"
+            )
+        loaded, _ = self.engine.load_checkpoint(folder, tag=ENGINE_TAG)
+        if loaded is None:
+            raise UserError(f"{folder / ENGINE_TAG} holds no DeepSpeed state; the checkpoint is damaged")
+        self._updates_done, self.collector.position = state["updates_done"], state["position"]
+        self.teacher.load(folder)
+        if self.student.model is not self.engine.module:
+            weights.copy_into(self.engine.module, self.student.model)
+
+    def export(self, folder: Path) -> None:
+        if self.ranks.leads:
+            self.student.save(folder)
+        self.ranks.barrier()

@@ -1,0 +1,33 @@
+"""Greedy accuracy of a student on held-out problems, from the bare prompt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from atesd.tasks.problem import Problem
+from atesd.training.language_model import LanguageModel
+from atesd.training.rollout import Rollout
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """Right or wrong per problem, in the order asked, and the student tokens it took."""
+
+    correct: list[bool]
+    tokens: int
+
+
+def answer(rollout: Rollout, language: LanguageModel, problems: list[Problem], batch_size: int) -> Verdicts:
+    """Answer every problem greedily and grade the final answers."""
+    # Prompts of one length share a batch, so that little of it is padding.
+    order = sorted(range(len(problems)), key=lambda index: len(problems[index].text))
+    correct = [False] * len(problems)
+    tokens = 0
+    for start in range(0, len(order), batch_size):
+        rows = order[start : start + batch_size]
+        prompts = [language.student_prompt(problems[row]) for row in rows]
+        completions = rollout.generate(prompts, keys=None)
+        tokens += sum(map(len, completions))
+        for row, completion in zip(rows, completions, strict=True):
+            correct[row] = language.style.is_correct(problems[row], language.decode(completion))
+    return Verdicts(correct, tokens)

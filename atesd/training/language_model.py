@@ -1,0 +1,92 @@
+"""A causal language model and its tokenizer: loading, encoding without loss, saving as an ordinary folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from atesd.errors import UserError
+from atesd.models import ModelConfig
+from atesd.prompts import STYLES, PromptStyle
+from atesd.tasks.problem import Problem
+
+
+@dataclass
+class LanguageModel:
+    """A Hugging Face causal model with its tokenizer and the prompt style it was trained on."""
+
+    model: Any
+    tokenizer: Any
+    style: PromptStyle
+
+    @property
+    def pad_id(self) -> int:
+        return int(self.tokenizer.pad_token_id)
+
+    @property
+    def eos_id(self) -> int:
+        return int(self.tokenizer.eos_token_id)
+
+    @property
+    def context(self) -> int:
+        return int(self.model.config.max_position_embeddings)
+
+    def encode(self, text: str, owner: str) -> list[int]:
+        """Encode text that decodes to itself; ``owner`` names the problem in the error.
+
+        Raises:
+            UserError: the tokenizer cannot represent the text.
+        """
+        remedy = "use a model whose vocabulary covers the data"
+        try:
+            ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        except Exception as error:  # the tokenizers library raises nothing narrower
+            raise UserError(f"{owner}: the model's tokenizer refuses {text!r} ({error}); {remedy}") from None
+        if (back := self.tokenizer.decode(ids)) != text:
+            raise UserError(f"{owner}: the model's tokenizer turns {text!r} into {back!r}; {remedy}")
+        return ids
+
+    def student_prompt(self, problem: Problem) -> list[int]:
+        return self.encode(self.style.student_prompt(problem), f"problem {problem.id}")
+
+    def teacher_prompt(self, problem: Problem, revealed: str) -> list[int]:
+        return self.encode(self.style.teacher_prompt(problem, revealed), f"problem {problem.id}, teacher prompt")
+
+    def reference_completion(self, problem: Problem) -> list[int]:
+        """Return the reference as the completion it should be: solution, boxed answer, end token."""
+        return [*self.encode(self.style.reference_completion(problem), f"problem {problem.id}"), self.eos_id]
+
+    def decode(self, ids: list[int]) -> str:
+        return str(self.tokenizer.decode(ids, skip_special_tokens=True))
+
+    def token_pieces(self, text: str) -> list[str]:
+        """Cut text at the tokenizer's own boundaries."""
+        offsets = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+        ends = [end for _, end in offsets]
+        return [text[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+    def save(self, folder: Path) -> None:
+        """Write a folder that ``AutoModelForCausalLM.from_pretrained`` loads."""
+        self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+
+
+def load(config: ModelConfig) -> LanguageModel:
+    """Load a model folder in fp32.
+
+    Raises:
+        UserError: the folder is missing, or its tokenizer lacks a pad or end token.
+    """
+    folder = config.folder()
+    if not (folder / "config.json").is_file():
+        raise UserError(f"model.path={folder} holds no config.json; give the folder of a Hugging Face causal model")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    for token in ("pad_token", "eos_token"):
+        if getattr(tokenizer, token) is None:
+            raise UserError(f"model.path={folder}: its tokenizer has no {token}; set one and save the tokenizer again")
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    return LanguageModel(model, tokenizer, STYLES[config.style])

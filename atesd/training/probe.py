@@ -1,0 +1,84 @@
+"""Progress on the probe problems, which are neither trained on nor evaluated. Each measure counts its own cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from atesd.losses import token_log_probs
+from atesd.rewards import ProgressSignal
+from atesd.tasks.problem import Problem
+from atesd.training.language_model import LanguageModel
+from atesd.training.rollout import Rollout
+from atesd.training.sequences import collate, completion_logits
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A sum over ``count`` tokens or problems, lower is better, and the tokens it took."""
+
+    total: float
+    count: int
+    tokens_scored: int
+    tokens_generated: int = 0
+
+
+def mean(measures: list[Measure]) -> float:
+    """Return the mean over the shares of all ranks."""
+    return sum(measure.total for measure in measures) / sum(measure.count for measure in measures)
+
+
+class Probe:
+    """Measures a student on its share of the probe problems."""
+
+    def __init__(self, language: LanguageModel, rollout: Rollout, problems: list[Problem]) -> None:
+        self.language = language
+        self.rollout = rollout
+        self.problems = problems
+        self.prompts = [language.student_prompt(problem) for problem in problems]
+        self.references = [language.reference_completion(problem) for problem in problems]
+
+    def reference_nll(self) -> Measure:
+        """Return the NLL of the reference completions, in nats over their tokens."""
+        return self._nll(self.prompts, self.references)
+
+    def measure(self, signal: ProgressSignal) -> Measure:
+        """Return a progress signal that needs generation."""
+        measures: dict[ProgressSignal, Callable[[], Measure]] = {
+            ProgressSignal.probe_success: self._failures,
+            ProgressSignal.answer_nll: self._answer_nll,
+        }
+        return measures[signal]()
+
+    def _failures(self) -> Measure:
+        """Count the problems the student answers wrongly, greedily."""
+        completions = self.rollout.generate(self.prompts, keys=None)
+        texts = [self.language.decode(completion) for completion in completions]
+        wrong = [not self.language.style.is_correct(p, text) for p, text in zip(self.problems, texts, strict=True)]
+        return Measure(float(sum(wrong)), len(wrong), 0, sum(map(len, completions)))
+
+    def _answer_nll(self) -> Measure:
+        """Return the NLL of the right answer after the student's own greedy reasoning."""
+        completions = self.rollout.generate(self.prompts, keys=None)
+        prefixes = []
+        for problem, prompt, completion in zip(self.problems, self.prompts, completions, strict=True):
+            reasoning = self.language.style.reasoning(self.language.decode(completion))
+            prefixes.append([*prompt, *self.language.encode(reasoning, f"problem {problem.id}, own reasoning")])
+        answers = [
+            [*self.language.encode(self.language.style.boxed(problem), f"problem {problem.id}"), self.language.eos_id]
+            for problem in self.problems
+        ]
+        measure = self._nll(prefixes, answers)
+        return Measure(measure.total, measure.count, measure.tokens_scored, sum(map(len, completions)))
+
+    def _nll(self, prompts: list[list[int]], completions: list[list[int]]) -> Measure:
+        if not prompts:
+            return Measure(0.0, 0, 0)
+        sequences = collate(prompts, completions, self.language.pad_id)
+        with torch.no_grad():
+            logits_BTV = completion_logits(self.language.model, sequences)
+        mask_BT = sequences.completion_mask_BT
+        nll = -(token_log_probs(logits_BTV, sequences.completion_ids_BT).double() * mask_BT).sum()
+        return Measure(float(nll), int(mask_BT.sum()), int(sequences.mask.sum()))

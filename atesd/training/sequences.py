@@ -1,0 +1,76 @@
+"""Prompt and completion token ids as one batch, aligned so that no prompt's length moves another's completion.
+
+Prompts are padded on the left and completions on the right, and position ids count real tokens only. (The public OPSD
+code pads prompts on the right and lets positions run over the pads; shorter prompts then see shifted positions.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+TokenIds = Sequence[int]
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """A batch of prompts with completions.
+
+    Attributes:
+        ids: [B, P + T] token ids.
+        mask: [B, P + T] 1 on real tokens.
+        prompt_length: P, the padded length of the prompts.
+    """
+
+    ids: Tensor
+    mask: Tensor
+    prompt_length: int
+
+    @property
+    def completion_ids_BT(self) -> Tensor:
+        return self.ids[:, self.prompt_length :]
+
+    @property
+    def completion_mask_BT(self) -> Tensor:
+        return self.mask[:, self.prompt_length :]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, rows: slice) -> Sequences:
+        return Sequences(self.ids[rows], self.mask[rows], self.prompt_length)
+
+
+def collate(prompts: Sequence[TokenIds], completions: Sequence[TokenIds], pad_id: int) -> Sequences:
+    """Pad prompts left and completions right into one [B, P + T] batch."""
+    prompt_length = max(map(len, prompts))
+    length = prompt_length + max(map(len, completions))
+    ids = torch.full((len(prompts), length), pad_id, dtype=torch.long)
+    mask = torch.zeros((len(prompts), length), dtype=torch.long)
+    for row, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
+        start, end = prompt_length - len(prompt), prompt_length + len(completion)
+        ids[row, start:end] = torch.tensor([*prompt, *completion])
+        mask[row, start:end] = 1
+    return Sequences(ids, mask, prompt_length)
+
+
+def positions(mask: Tensor) -> Tensor:
+    """Return position ids that count real tokens from 0; pads get 0."""
+    return (mask.cumsum(1) - 1).clamp(min=0)
+
+
+def completion_logits(model: Any, sequences: Sequences) -> Tensor:
+    """Return the logits [B, T, V] that predict each completion token: those one position before it."""
+    steps = sequences.ids.shape[1] - sequences.prompt_length
+    output = model(
+        input_ids=sequences.ids,
+        attention_mask=sequences.mask,
+        position_ids=positions(sequences.mask),
+        use_cache=False,
+        logits_to_keep=steps + 1,
+    )
+    return output.logits[:, :-1]

@@ -1,0 +1,82 @@
+"""The teacher: the student's own architecture with initial, averaged or live weights, shown more than the student."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from atesd.config import TeacherConfig, TeacherKind
+from atesd.training import weights
+from atesd.training.sequences import Sequences, completion_logits
+
+
+class Teacher(ABC):
+    """Scores completions; never generates and never gets a gradient."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    def logits(self, sequences: Sequences) -> Tensor:
+        """Return logits [B, T, V] of every completion token."""
+        with torch.no_grad():
+            return completion_logits(self.model, sequences)
+
+    @abstractmethod
+    def follow(self, student: nn.Module) -> None:
+        """Take note of a student update."""
+
+    def save(self, folder: Path) -> None:  # noqa: B027 (nothing to save unless the teacher has weights of its own)
+        """Write what a resumed run cannot rebuild."""
+
+    def load(self, folder: Path) -> None:  # noqa: B027
+        """Read what ``save`` wrote."""
+
+
+class FrozenTeacher(Teacher):
+    """The initial student, which a resumed run loads again from the same folder."""
+
+    def __init__(self, student: Any) -> None:
+        super().__init__(copy.deepcopy(student))
+
+    def follow(self, student: nn.Module) -> None:
+        pass
+
+
+class EmaTeacher(Teacher):
+    """A running average of the student's weights, kept in every checkpoint."""
+
+    FILE = "ema_teacher.safetensors"
+
+    def __init__(self, student: Any, rate: float) -> None:
+        super().__init__(copy.deepcopy(student))
+        self.rate = rate
+
+    def follow(self, student: nn.Module) -> None:
+        weights.copy_into(student, self.model, self.rate)
+
+    def save(self, folder: Path) -> None:
+        weights.save(self.model, folder / self.FILE)
+
+    def load(self, folder: Path) -> None:
+        weights.load(self.model, folder / self.FILE)
+
+
+class LiveTeacher(Teacher):
+    """The student itself."""
+
+    def follow(self, student: nn.Module) -> None:
+        pass
+
+
+def build(config: TeacherConfig, student: Any) -> Teacher:
+    """Return the teacher of a student that has not been updated and is not sharded."""
+    if config.kind is TeacherKind.frozen:
+        return FrozenTeacher(student)
+    if config.kind is TeacherKind.ema:
+        return EmaTeacher(student, config.ema_rate)
+    return LiveTeacher(student)

@@ -1,0 +1,56 @@
+"""The student's weights, whole, whichever way DeepSpeed keeps them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+
+def whole(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Yield every parameter by name, those that ZeRO-3 has sharded gathered one at a time. Every rank must iterate."""
+    for name, parameter in module.named_parameters():
+        if hasattr(parameter, "ds_id"):
+            import deepspeed
+
+            with deepspeed.zero.GatheredParameters([parameter]):
+                yield name, parameter.detach()
+        else:
+            yield name, parameter.detach()
+
+
+def copy_into(source: nn.Module, target: nn.Module, share: float = 1.0) -> None:
+    """Move every weight of ``target`` the given share of the way to ``source``."""
+    targets = dict(target.named_parameters())
+    with torch.no_grad():
+        for name, weight in whole(source):
+            if share == 1.0:
+                targets[name].copy_(weight)
+            else:
+                targets[name].lerp_(weight.to(targets[name].device), share)
+
+
+def save(module: nn.Module, path: Path) -> None:
+    """Write a module that no engine holds."""
+    save_file({name: weight.contiguous().clone() for name, weight in whole(module)}, path)
+
+
+def load(module: nn.Module, path: Path) -> None:
+    """Read what ``save`` wrote."""
+    stored = load_file(path)
+    with torch.no_grad():
+        for name, weight in module.named_parameters():
+            weight.copy_(stored[name])
+
+
+def fingerprint(module: nn.Module) -> str:
+    """Return a hash of all weights."""
+    digest = hashlib.sha256()
+    for name, weight in whole(module):
+        digest.update(name.encode())
+        digest.update(weight.contiguous().cpu().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""Presets that select and override; no value is defined here first."""

@@ -1,0 +1,10 @@
+"""The controllers, one import line each; importing one registers it as ``controller=NAME``."""
+
+from controllers import beta_reinforce as beta_reinforce
+from controllers import cosine as cosine
+from controllers import fixed as fixed
+from controllers import full as full
+from controllers import linear as linear
+from controllers import none as none
+from controllers import step as step
+from controllers import uniform as uniform
