@@ -6,7 +6,6 @@ import json
 import shutil
 from pathlib import Path
 
-from atesd.errors import UserError
 from atesd.interfaces import State, StudentTrainer
 
 SESSION_FILE = "session.json"
@@ -42,18 +41,11 @@ class Checkpoints:
         """Return the finished checkpoints, oldest first."""
         return sorted(path for path in self.folder.glob("update_*") if path.suffix != ".unfinished")
 
-    def load_newest(self) -> State:
-        """Load the newest checkpoint into the trainer and return the session's state.
-
-        Raises:
-            UserError: there is none.
-        """
+    def load_newest(self) -> State | None:
+        """Load the newest checkpoint into the trainer and return the session's state; None where there is none."""
         found = self.complete()
         if not found:
-            raise UserError(
-                f"resume=true, but {self.folder} holds no checkpoint: the run stopped before its first; remove "
-                f"{self.folder.parent} and start again"
-            )
+            return None
         self.trainer.load(found[-1])
         state: State = json.loads((found[-1] / SESSION_FILE).read_text())
         return state

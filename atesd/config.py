@@ -1,4 +1,4 @@
-"""The run's settings. Each default, range and meaning stands here or beside the part it belongs to, and nowhere else."""
+"""The run's settings. Each default, range and meaning stands here or beside its part, and nowhere else."""
 
 from __future__ import annotations
 
@@ -162,8 +162,9 @@ class RunConfig:
         span = self.reward.rule(self.env.hold_window).span
         if span > self.train.updates:
             raise UserError(
-                f"reward.{'lookahead' if self.reward.kind.value == 'lookahead' else 'kind'} looks {span} student updates "
-                f"ahead, but train.updates={self.train.updates}: no reward could mature; shorten one or lengthen the other"
+                f"reward.kind={self.reward.kind.value} looks {span} student updates ahead (reward.lookahead, "
+                f"env.hold_window), but train.updates={self.train.updates}: no reward could mature; shorten the one or "
+                "lengthen the other"
             )
 
     @property

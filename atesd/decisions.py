@@ -37,7 +37,7 @@ class Matured:
 
     def row(self) -> dict[str, Any]:
         """Return the decision's row of ``decisions.jsonl``."""
-        row = asdict(self.decision)
+        row: dict[str, Any] = asdict(self.decision)
         details = row.pop("details")
         reward = {
             "reward": self.parts.total if self.parts else None,
@@ -45,7 +45,7 @@ class Matured:
             "reward/teacher_grounded": self.parts.teacher_grounded if self.parts else None,
             "matured_at": self.matured_at,
         }
-        return row | details | reward
+        return {**row, **details, **reward}
 
 
 class DecisionLedger:

@@ -11,9 +11,11 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 
 from atesd.errors import UserError
 from atesd.tasks.problem import Problem, Task
+from atesd.text import cut_after
 
 _SENTENCE_END = re.compile(r"[.!?]\s+|\n+")
 # Absorbs rounding, so that 0.29 of 100 segments is 29, also where a library handed the exposure on as float32. ours
@@ -43,25 +45,19 @@ def segments(problem: Problem, cut: Cut, task: Task, tokens: Callable[[str], lis
     Raises:
         UserError: the reference has no segments; names the problem.
     """
-    pieces = {
+    cutters: dict[Cut, Callable[[str], list[str]]] = {
         Cut.step: task.steps,
         Cut.line: lambda text: text.splitlines(keepends=True),
-        Cut.sentence: sentences,
+        Cut.sentence: partial(cut_after, _SENTENCE_END),
         Cut.token: tokens,
-    }[cut](problem.reference)
+    }
+    pieces = cutters[cut](problem.reference)
     if not any(piece.strip() for piece in pieces):
         raise UserError(
-            f"problem {problem.id}: its reference {problem.reference!r} has no segments under exposure.cut={cut.value}; "
-            "give it a worked solution or choose another cut"
+            f"problem {problem.id}: its reference {problem.reference!r} has no segments under "
+            f"exposure.cut={cut.value}; give it a worked solution or choose another cut"
         )
     return pieces
-
-
-def sentences(text: str) -> list[str]:
-    """Cut after ``.``, ``!`` or ``?`` followed by space, and after line ends."""
-    ends = [match.end() for match in _SENTENCE_END.finditer(text) if match.end() < len(text)]
-    cuts = [0, *ends, len(text)]
-    return [text[start:end] for start, end in zip(cuts, cuts[1:], strict=False)]
 
 
 def reveal(pieces: list[str], exposure: float) -> Revealed:

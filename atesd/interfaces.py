@@ -1,4 +1,4 @@
-"""The contracts between the parts: controllers choose exposures, trainers train students. No engine is imported here."""
+"""The contracts between the parts: controllers choose exposures, trainers train students. Imports no engine."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Controller(ABC):
     def choose(self, observation: Observation, decision: int) -> Action:
         """Return the choice for hold window ``decision``."""
 
-    def learn(self, decision: int, reward: float) -> dict[str, float]:  # noqa: B027 (schedules learn nothing)
+    def learn(self, decision: int, reward: float) -> dict[str, float]:
         """Take the matured reward of an earlier decision, in any order; return numbers worth logging."""
         return {}
 

@@ -71,6 +71,13 @@ class Logbook:
             new.replace(self.folder / "summary.json")
 
 
+def read_summary(folder: Path) -> dict[str, Any]:
+    """Return a run's summary; a folder without one has an empty summary."""
+    path = folder / "summary.json"
+    summary: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    return summary
+
+
 def refuse_existing(folder: Path) -> None:
     """Raise ``UserError`` if the folder holds anything."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

@@ -33,9 +33,7 @@ def token_divergence(
     elif divergence is Divergence.reverse_kl:
         terms_BTV = _kl_terms(student_BTV, teacher_BTV)
     else:
-        mixture_BTV = torch.logaddexp(
-            teacher_BTV + math.log(jsd_weight), student_BTV + math.log1p(-jsd_weight)
-        )
+        mixture_BTV = torch.logaddexp(teacher_BTV + math.log(jsd_weight), student_BTV + math.log1p(-jsd_weight))
         terms_BTV = jsd_weight * _kl_terms(teacher_BTV, mixture_BTV)
         terms_BTV = terms_BTV + (1 - jsd_weight) * _kl_terms(student_BTV, mixture_BTV)
     return terms_BTV.clamp(max=clip).sum(-1) if clip < math.inf else terms_BTV.sum(-1)

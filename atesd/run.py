@@ -14,6 +14,7 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 import atesd.models
@@ -25,7 +26,7 @@ import controllers
 from atesd.config import RunConfig
 from atesd.errors import UserError
 from atesd.interfaces import Controller, Setting
-from atesd.logbook import Logbook, refuse_existing
+from atesd.logbook import Logbook, read_summary, refuse_existing
 from atesd.observation import NAMES
 from atesd.progress import Display
 from atesd.session import Session, Stopped
@@ -54,6 +55,9 @@ def play(run: RunConfig, settings: str) -> dict[str, Any]:
     folder = Path(run.output_dir)
     if run.resume:
         refuse_changed(folder, settings)
+        if (finished := read_summary(folder)).get("complete"):
+            print(f"{folder} is complete: nothing to do")
+            return finished
     else:
         refuse_existing(folder)
     stopwatch = Stopwatch()
@@ -82,7 +86,7 @@ def refuse_changed(folder: Path, settings: str) -> None:
     stored = folder / "config.yaml"
     if not stored.is_file():
         raise UserError(f"resume=true, but output_dir={folder} holds no run; leave resume out to start one")
-    old, new = (flat(OmegaConf.create(text)) for text in (stored.read_text(), settings))
+    old, new = (flat(OmegaConf.to_container(OmegaConf.create(text))) for text in (stored.read_text(), settings))
     changed = [key for key in sorted(old | new) if old.get(key) != new.get(key) and key not in ("resume", "output_dir")]
     if changed:
         differences = ", ".join(f"{key} was {old.get(key)} and is {new.get(key)}" for key in changed)
@@ -91,9 +95,10 @@ def refuse_changed(folder: Path, settings: str) -> None:
 
 def flat(settings: Any, prefix: str = "") -> dict[str, Any]:
     """Return nested settings as one level of dotted keys."""
-    if not isinstance(settings, DictConfig):
+    if not isinstance(settings, dict):
         return {prefix: settings}
-    return {key: value for name in settings for key, value in flat(settings[name], f"{prefix}.{name}".strip(".")).items()}
+    nested = (flat(value, f"{prefix}.{name}".strip(".")) for name, value in settings.items())
+    return {key: value for level in nested for key, value in level.items()}
 
 
 def refuse_two_methods(settings: DictConfig) -> None:
@@ -114,6 +119,8 @@ def _run(settings: DictConfig) -> None:
         refuse_two_methods(settings)
         run = OmegaConf.to_object(settings)
         assert isinstance(run, RunConfig)
+        if sweeping() and Path(run.output_dir).exists():
+            run.resume = True  # a sweep that is started again goes on where it stopped
         play(run, OmegaConf.to_yaml(settings, resolve=True))
     except UserError as error:
         sys.exit(f"error: {error}")
@@ -122,9 +129,14 @@ def _run(settings: DictConfig) -> None:
         sys.exit(STOPPED_EXIT_CODE)
 
 
+def sweeping() -> bool:
+    """Return whether this run is one of several of a command."""
+    return HydraConfig.get().mode is RunMode.MULTIRUN
+
+
 def quiet() -> None:
-    """Silence what libraries say about themselves; what they say about the run still comes as errors."""
-    logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
+    """Silence what DeepSpeed says about itself; its errors still show."""
+    logging.getLogger("DeepSpeed").addFilter(lambda record: record.levelno >= logging.ERROR)
     warnings.filterwarnings("ignore", module="deepspeed")
 
 

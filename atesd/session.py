@@ -14,7 +14,7 @@ from atesd.config import RunConfig
 from atesd.decisions import Decision, DecisionLedger, Matured
 from atesd.errors import UserError
 from atesd.interfaces import Controller, Observation, Reading, State, StudentTrainer, UpdateReport
-from atesd.logbook import Logbook, finite, provenance
+from atesd.logbook import LOGS, Logbook, finite, provenance
 from atesd.progress import Display
 from atesd.statistics import accuracy
 from atesd.stopwatch import Stopwatch
@@ -74,10 +74,15 @@ class Session:
             with self.stopwatch.phase("environment"):
                 self.observation, _ = self.environment.reset()
             self.ledger.record(0, self.environment.last)
+            self._checkpoint()
 
     def resume(self) -> None:
-        """Go on from the newest checkpoint."""
+        """Go on from the newest checkpoint, or begin again where the run stopped before its first."""
         state = self.checkpoints.load_newest()
+        if state is None:
+            self.display.say("no checkpoint yet: the run begins again")
+            self.logbook.cut_back(dict.fromkeys(LOGS, 0))
+            return self.begin()
         self.logbook.cut_back(state["logs"])
         self.controller.load_state_dict(state["controller"])
         self.ledger.load_state_dict(state["ledger"])

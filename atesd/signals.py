@@ -197,7 +197,9 @@ class Distillation(Signal):
         }
 
 
-def exposed_prompts(context: UpdateContext, problems: Sequence[Problem], revealed: Sequence[Revealed]) -> list[list[int]]:
+def exposed_prompts(
+    context: UpdateContext, problems: Sequence[Problem], revealed: Sequence[Revealed]
+) -> list[list[int]]:
     """Return the teacher's prompts with what is revealed of each problem's reference."""
     language = context.language
     return [language.teacher_prompt(problem, shown.text) for problem, shown in zip(problems, revealed, strict=True)]

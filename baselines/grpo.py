@@ -1,6 +1,7 @@
 """Group relative policy optimisation (arXiv 2402.03300): verified answers, advantages within a problem's own samples.
 
-    A = (r - mean of its group) / (std of its group + 1e-4),   loss = -mean over sequences of mean over tokens of A * ratio
+    A = (r - mean of its group) / (std of its group + 1e-4)
+    loss = -mean over sequences of mean over tokens of A * ratio
 
 with r = 1 for a right final answer, else 0, and no KL term, as in the paper's row. One optimizer step per batch, so the
 ratio of new to old policy is 1 in value and the clip at 0.2 never acts; its gradient is that of the log-probability.
@@ -32,7 +33,8 @@ def group_advantages(rewards: list[float], group_size: int) -> np.ndarray:
     """
     groups = np.asarray(rewards, dtype=np.float64).reshape(-1, group_size)
     spread = groups.std(axis=1, keepdims=True, ddof=1)
-    return ((groups - groups.mean(axis=1, keepdims=True)) / (spread + EPSILON)).ravel()
+    advantages: np.ndarray = (groups - groups.mean(axis=1, keepdims=True)) / (spread + EPSILON)
+    return advantages.ravel()
 
 
 class GroupRelative(Signal):
@@ -54,7 +56,10 @@ class GroupRelative(Signal):
             sequences,
             mask_BT / mask_BT.sum(1, keepdim=True),
             {"advantages_B1": advantages_B1},
-            {"rollout/success": sum(correct) / len(correct), "grpo/mixed_groups": _mixed(advantages_B1, self.group_size)},
+            {
+                "rollout/success": sum(correct) / len(correct),
+                "grpo/mixed_groups": _mixed(advantages_B1, self.group_size),
+            },
         )
 
     def token_losses(self, student_logits_BTV: Tensor, batch: SignalBatch) -> tuple[Tensor, dict[str, Tensor]]:

@@ -40,7 +40,8 @@ class ModelConfig(Config):
         """Return what trains a student that starts from this model."""
         from atesd.training.deepspeed_trainer import DeepSpeedTrainer
 
-        return DeepSpeedTrainer(run, signal, task, stopwatch)
+        trainer: StudentTrainer = DeepSpeedTrainer(run, signal, task, stopwatch)
+        return trainer
 
 
 @dataclass

@@ -17,6 +17,7 @@ from atesd.errors import UserError
 from atesd.registry import Config, register
 from atesd.tasks.arithmetic import split_of
 from atesd.tasks.problem import Problem, Split, Task
+from atesd.text import cut_after
 from atesd.verify import last_boxed
 
 
@@ -62,7 +63,9 @@ def _problem(path: Path, row: int, line: str, columns: Columns) -> Problem:
     reference = text(columns.reference)
     answer = text(columns.answer) if columns.answer else last_boxed(reference)
     if answer is None:
-        raise UserError(f"{path} row {row} field {columns.reference!r}: no \\boxed{{}} answer; name data.columns.answer")
+        raise UserError(
+            f"{path} row {row} field {columns.reference!r}: no \\boxed{{}} answer; name data.columns.answer"
+        )
     steps = len([piece for piece in reference.splitlines() if piece.strip()])
     return Problem(f"{path.name}:{row}", text(columns.problem), reference, answer, steps)
 
@@ -88,13 +91,13 @@ class Jsonl(Task):
     def held_out(self, split: Split, count: int) -> list[Problem]:
         rows = self.splits[split]
         if count > len(rows):
-            raise UserError(f"data=jsonl: {count} {split.value} problems wanted, {len(rows)} in the file; ask for fewer")
+            raise UserError(
+                f"data=jsonl: {count} {split.value} problems wanted, {len(rows)} in the file; ask for fewer"
+            )
         return rows[:count]
 
     def steps(self, reference: str) -> list[str]:
-        ends = [match.end() for match in self.step_pattern.finditer(reference)]
-        cuts = [0, *[end for end in ends if end < len(reference)], len(reference)]
-        return [reference[start:end] for start, end in zip(cuts, cuts[1:], strict=False)]
+        return cut_after(self.step_pattern, reference)
 
 
 @register("data", "jsonl")

@@ -78,9 +78,9 @@ class Collector:
         for problem, prompt, completion in zip(problems, prompts, completions, strict=True):
             if (length := len(prompt) + len(completion)) > self.language.context:
                 raise UserError(
-                    f"problem {problem.id}: its prompt of {len(prompt)} tokens and completion of {len(completion)} make "
-                    f"{length}, more than the model's {self.language.context}; leave the problem out or take another "
-                    "model: a prompt is never cut"
+                    f"problem {problem.id}: its prompt of {len(prompt)} tokens and completion of {len(completion)} "
+                    f"make {length}, more than the model's {self.language.context}; leave the problem out or take "
+                    "another model: a prompt is never cut"
                 )
         return collate(prompts, completions, self.language.pad_id)
 

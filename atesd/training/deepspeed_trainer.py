@@ -119,7 +119,8 @@ class DeepSpeedTrainer(StudentTrainer):
             norm = gradient_norm(self.engine)
             self.engine.step()
         self.engine.eval()
-        self.grad_norm = self._finite("gradient norm", norm or float(self.engine.get_global_grad_norm()))
+        norm = float(self.engine.get_global_grad_norm()) if norm is None else norm
+        self.grad_norm = self._finite("gradient norm", norm)
         return sum(losses), columns
 
     def _weighted_loss(self, batch: SignalBatch, total_weight: float) -> tuple[Tensor, dict[str, Tensor]]:
@@ -160,7 +161,11 @@ class DeepSpeedTrainer(StudentTrainer):
         self, batch: SignalBatch, loss: float, columns: list[dict[str, Tensor]]
     ) -> tuple[Reading, dict[str, float | None]]:
         merged = self._merge(columns)
-        lengths = [length for share in self.ranks.gather(batch.sequences.completion_mask_BT.sum(1).tolist()) for length in share]
+        lengths = [
+            length
+            for share in self.ranks.gather(batch.sequences.completion_mask_BT.sum(1).tolist())
+            for length in share
+        ]
         metrics: dict[str, float | None] = {
             "loss/optimised": loss,
             "student/entropy_nats_per_token": float(merged["entropy"].mean()),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from atesd.errors import UserError
@@ -84,6 +85,7 @@ def load(config: ModelConfig) -> LanguageModel:
     folder = config.folder()
     if not (folder / "config.json").is_file():
         raise UserError(f"model.path={folder} holds no config.json; give the folder of a Hugging Face causal model")
+    transformers.utils.logging.disable_progress_bar()  # a bar per file would tear the run's own display
     tokenizer = AutoTokenizer.from_pretrained(folder)
     for token in ("pad_token", "eos_token"):
         if getattr(tokenizer, token) is None:

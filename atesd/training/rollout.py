@@ -35,7 +35,9 @@ class RolloutConfig(Config):
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
-            raise UserError(f"rollout.temperature must be above 0, got {self.temperature}; evaluation is greedy already")
+            raise UserError(
+                f"rollout.temperature must be above 0, got {self.temperature}; evaluation is greedy already"
+            )
         if not 0 < self.top_p <= 1:
             raise UserError(f"rollout.top_p must lie in (0, 1], got {self.top_p}; 1 keeps every token")
         if self.top_k < 0:

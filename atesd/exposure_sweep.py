@@ -1,0 +1,146 @@
+"""What a sweep over fixed exposures shows: accuracy and mismatch per exposure, overall and per difficulty.
+
+Runs at the end of ``experiment=fixed_sweep``; for finished runs, ``python -m atesd.exposure_sweep OUTPUT_DIR RUN…``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hydra.core.utils import JobReturn
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+
+from atesd.errors import UserError
+from atesd.logbook import Logbook, read_summary
+
+# The first updates, before the student has moved far, are where mismatch can be compared between exposures. ours
+EARLY_UPDATES = 20
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """Return what a finished run contributes.
+
+    Raises:
+        UserError: the run is not complete.
+    """
+    summary = read_summary(folder)
+    if not summary.get("complete"):
+        raise UserError(f"{folder} holds no complete run; finish it with resume=true or leave it out")
+    config = OmegaConf.load(folder / "config.yaml")
+    metrics = Logbook(folder, writes=False).rows("metrics.jsonl")
+    early = [row["mismatch/top1_disagreement"] for row in metrics if row["update"] <= EARLY_UPDATES]
+    return {
+        "exposure": float(config.controller.exposure),
+        "seed": summary["seed"],
+        "accuracy/before": summary["accuracy/before"],
+        "accuracy/after": summary["accuracy/after"],
+        "by_difficulty": {level: found["mean"] for level, found in summary["accuracy/after_by_difficulty"].items()},
+        "before_by_difficulty": {
+            level: found["mean"] for level, found in summary["accuracy/before_by_difficulty"].items()
+        },
+        "mismatch/early_top1_disagreement": float(np.mean(early)),
+        "mismatch/top1_disagreement": float(np.mean([row["mismatch/top1_disagreement"] for row in metrics])),
+        "mismatch/kl_tail_nats": float(np.mean([row["mismatch/kl_tail_nats"] for row in metrics])),
+        "curve": [(row["update"], row["mean"]) for row in Logbook(folder, writes=False).rows("evaluations.jsonl")],
+        "commit": summary["commit"],
+    }
+
+
+def by_exposure(runs: list[dict[str, Any]]) -> dict[float, list[dict[str, Any]]]:
+    """Group runs by exposure, lowest first."""
+    groups = defaultdict(list)
+    for run in sorted(runs, key=lambda run: (run["exposure"], run["seed"])):
+        groups[run["exposure"]].append(run)
+    return dict(groups)
+
+
+def markdown(runs: list[dict[str, Any]]) -> str:
+    """Return the table: mean over seeds, and the range of the seeds for overall accuracy."""
+    levels = sorted(runs[0]["by_difficulty"])
+    heads = ["exposure", "accuracy", "seeds' range", *(f"{level} steps" for level in levels)]
+    heads += ["top-1 disagreement, first 20", "top-1 disagreement", "KL tail (nats)"]
+    base = [np.mean([run["before_by_difficulty"][level] for run in runs]) for level in levels]
+    before = float(np.mean([run["accuracy/before"] for run in runs]))
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    lines.append("| base | " + " | ".join([f"{before:.3f}", "-", *(f"{v:.3f}" for v in base), "-", "-", "-"]) + " |")
+    for exposure, group in by_exposure(runs).items():
+        after = [run["accuracy/after"] for run in group]
+        cells = [f"{exposure:g}", f"{np.mean(after):.3f}", f"{min(after):.3f} to {max(after):.3f}"]
+        cells += [f"{np.mean([run['by_difficulty'][level] for run in group]):.3f}" for level in levels]
+        for key in ("mismatch/early_top1_disagreement", "mismatch/top1_disagreement", "mismatch/kl_tail_nats"):
+            cells.append(f"{np.mean([run[key] for run in group]):.3f}")
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def draw(runs: list[dict[str, Any]], path: Path) -> None:
+    """Draw accuracy and mismatch against exposure, and accuracy over updates."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    groups = by_exposure(runs)
+    exposures = list(groups)
+    figure, (curves, ends, gaps) = plt.subplots(1, 3, figsize=(14, 4), layout="constrained")
+    colours = plt.colormaps["viridis"](np.linspace(0, 0.9, len(groups)))
+    for colour, (exposure, group) in zip(colours, groups.items(), strict=True):
+        updates = [update for update, _ in group[0]["curve"]]
+        means = np.mean([[accuracy for _, accuracy in run["curve"]] for run in group], axis=0)
+        curves.plot(updates, means, color=colour, marker="o", ms=3, label=f"{exposure:g}")
+    curves.set(xlabel="student updates", ylabel="accuracy, mean over seeds", ylim=(0, 1))
+    curves.legend(title="exposure")
+    levels = sorted(runs[0]["by_difficulty"])
+    for shade, level in zip(plt.colormaps["copper"](np.linspace(0, 0.9, len(levels))), levels, strict=True):
+        means = [np.mean([run["by_difficulty"][level] for run in group]) for group in groups.values()]
+        ends.plot(exposures, means, color=shade, lw=1, marker=".", label=f"{level} steps")
+    for exposure, group in groups.items():
+        ends.plot([exposure] * len(group), [run["accuracy/after"] for run in group], "k_", ms=12)
+    overall = [np.mean([run["accuracy/after"] for run in group]) for group in groups.values()]
+    ends.plot(exposures, overall, "k", lw=2, label="all; a dash per seed")
+    ends.axhline(float(np.mean([run["accuracy/before"] for run in runs])), color="grey", ls=":", label="base")
+    ends.set(xlabel="exposure", ylabel="accuracy after training", ylim=(0, 1))
+    ends.legend(fontsize=7)
+    for key, label in (("mismatch/early_top1_disagreement", "first 20 updates"), ("mismatch/top1_disagreement", "all")):
+        gaps.plot(exposures, [np.mean([run[key] for run in g]) for g in groups.values()], marker="o", label=label)
+    gaps.set(xlabel="exposure", ylabel="top-1 disagreement", ylim=(0, None))
+    gaps.legend()
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+
+
+def write(folders: list[Path], output: Path) -> None:
+    """Write ``sweep.md``, ``sweep.json`` and ``sweep.png``."""
+    runs = [read(folder) for folder in folders]
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "sweep.json").write_text(json.dumps(runs, indent=2) + "\n")
+    (output / "sweep.md").write_text(markdown(runs))
+    draw(runs, output / "sweep.png")
+    print(markdown(runs), end="")
+    print(f"written to {output}")
+
+
+class WriteTable(Callback):
+    """Writes the table beside the runs once all runs of a multi-run are done."""
+
+    def __init__(self) -> None:
+        self.folders: list[Path] = []
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        self.folders.append(Path(config.output_dir))
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        # exposure=E/seed=N lie two levels below the sweep's own folder
+        write(self.folders, self.folders[0].parents[1])
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit("usage: python -m atesd.exposure_sweep OUTPUT_DIR RUN…")
+    write([Path(argument) for argument in sys.argv[2:]], Path(sys.argv[1]))
