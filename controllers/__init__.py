@@ -1,10 +1,15 @@
 """The controllers, one import line each; importing one registers it as ``controller=NAME``."""
 
 from controllers import beta_reinforce as beta_reinforce
+from controllers import competence as competence
 from controllers import cosine as cosine
+from controllers import exponential as exponential
 from controllers import fixed as fixed
 from controllers import full as full
 from controllers import linear as linear
 from controllers import none as none
+from controllers import pi as pi
+from controllers import replay as replay
 from controllers import step as step
+from controllers import target_success as target_success
 from controllers import uniform as uniform

@@ -127,7 +127,9 @@ class BetaReinforce(Controller):
     def _update(self) -> dict[str, float]:
         import torch
 
-        features, draws, rewards = (torch.tensor(column, dtype=torch.float64) for column in zip(*self.batch, strict=True))
+        features, draws, rewards = (
+            torch.tensor(column, dtype=torch.float64) for column in zip(*self.batch, strict=True)
+        )
         self.batch = []
         loss = self.loss(features, draws, rewards)
         self.optimizer.zero_grad()
