@@ -7,6 +7,7 @@ from controllers import exponential as exponential
 from controllers import fixed as fixed
 from controllers import full as full
 from controllers import linear as linear
+from controllers import logitnormal_reinforce as logitnormal_reinforce
 from controllers import none as none
 from controllers import pi as pi
 from controllers import replay as replay

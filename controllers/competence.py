@@ -1,7 +1,8 @@
 """Exposure follows the student's running confidence: exposure = clip(slope * confidence + offset, 0, 1).
 
-A positive slope shows more to a student that can follow more (paper, by difficulty: easy problems prefer exposure 1, the
-hardest the lowest); a negative one fades help out as it is needed less (scaffolding). The direction is a guess and decides.
+A positive slope shows more to a student that can follow more (paper, by difficulty: easy problems prefer exposure 1,
+the hardest the lowest); a negative one fades help out as it is needed less (scaffolding). The direction is a guess, and
+everything hangs on it, so this is no default.
 """
 
 from __future__ import annotations

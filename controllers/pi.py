@@ -2,9 +2,9 @@
 
     e = target - y,   exposure = clip(start + proportional * e + integral * sum(e), 0, 1)
 
-The sum takes in an error only while the exposure is inside its range, or where the error leads back into it (conditional
-integration; Astrom & Hagglund 1995, PID Controllers, section 3.5). Feedback has a direction built in: right, it is hard
-to beat; wrong, it does harm. So it is no default.
+The sum takes in an error only while the exposure is inside its range, or where the error leads back into it
+(conditional integration: Astrom and Hagglund 1995, PID Controllers). Feedback has a direction built in: right, it is
+hard to beat; wrong, it does harm. So it is no default.
 """
 
 from __future__ import annotations

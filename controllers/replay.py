@@ -67,7 +67,7 @@ class ReplayConfig(ControllerConfig):
 
 
 def recorded_exposures(run: str) -> list[float]:
-    """Return the exposures of a run's decisions, in the order of the decisions.
+    """Return the exposures of a run's decisions.
 
     Raises:
         UserError: the folder holds no record, or a row of it has no exposure in [0, 1]; names the file.
@@ -75,5 +75,10 @@ def recorded_exposures(run: str) -> list[float]:
     path = Path(run) / RECORD
     if not run or not path.is_file():
         raise UserError(f"controller.run={run!r} holds no {RECORD}; give the output_dir of a recorded run")
-    rows = sorted((json.loads(line) for line in path.read_text().splitlines()), key=lambda row: int(row["decision"]))
+    try:
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+    except json.JSONDecodeError as broken:
+        raise UserError(f"{path} is not a record: {broken}; record the run again") from broken
+    if [row.get("decision") for row in rows] != list(range(len(rows))):
+        raise UserError(f"{path} does not hold decisions 0, 1, ... in order; record the run again")
     return [checked(row["exposure"], f"{path}, decision {row['decision']}: exposure") for row in rows]

@@ -1,10 +1,10 @@
-"""Keep the student at a target success rate, as AdaRFT keeps its problems' difficulty (Shi et al. 2025, arXiv 2504.05520).
+"""Keep the student at a target success rate, as AdaRFT does with its problems (Shi et al. 2025, arXiv 2504.05520).
 
     exposure <- clip(exposure + rate * tanh(sensitivity * (target - success)), 0, 1)
 
-A student that succeeds more often than the target is shown less. The observation holds no success rate, so the student's
-running *confidence* (the probability it gives its own tokens) stands in for it: a proxy that is blind to confident errors.
-AdaRFT has target 0.5, sensitivity 2 and rate 50 on a difficulty scale of 0 to 100; confidence moves by hundredths
+A student that succeeds more often than the target is shown less. The observation holds no success rate, so the
+student's running *confidence* (the probability it gives its own tokens) stands in for it: a proxy that is blind to
+confident errors. AdaRFT has target 0.5, sensitivity 2 and rate 50 on a difficulty scale of 0 to 100; confidence moves by hundredths
 around a high level, so our constants differ.
 """
 
