@@ -4,8 +4,8 @@
 
 A student that succeeds more often than the target is shown less. The observation holds no success rate, so the
 student's running *confidence* (the probability it gives its own tokens) stands in for it: a proxy that is blind to
-confident errors. AdaRFT has target 0.5, sensitivity 2 and rate 50 on a difficulty scale of 0 to 100; confidence moves by hundredths
-around a high level, so our constants differ.
+confident errors. AdaRFT's constants are for a success rate and a difficulty from 0 to 100; confidence moves by
+hundredths around a high level, so ours differ.
 """
 
 from __future__ import annotations
