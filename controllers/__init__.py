@@ -1,5 +1,7 @@
 """The controllers, one import line each; importing one registers it as ``controller=NAME``."""
 
+from controllers import alp_gmm as alp_gmm
+from controllers import bandit_over_bandits as bandit_over_bandits
 from controllers import beta_reinforce as beta_reinforce
 from controllers import competence as competence
 from controllers import cosine as cosine
@@ -10,6 +12,7 @@ from controllers import exponential as exponential
 from controllers import fixed as fixed
 from controllers import full as full
 from controllers import gp_ucb as gp_ucb
+from controllers import guarded as guarded
 from controllers import lin_ucb as lin_ucb
 from controllers import linear as linear
 from controllers import logitnormal_reinforce as logitnormal_reinforce

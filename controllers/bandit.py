@@ -1,4 +1,4 @@
-"""What every bandit shares: a few exposure levels as arms, a probability for each, and the history of what they earned."""
+"""What every bandit shares: exposure levels as arms, a probability for each, and the history of what they earned."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class IndexBandit(Bandit):
     def policy(self, table: Table, observation: Observation, decision: int) -> NDArray[np.float64]:
         indices_K = self.indices(table, observation, decision)
         best_K = indices_K == indices_K.max()
-        return best_K / best_K.sum()
+        return np.asarray(best_K / best_K.sum())
 
 
 def softmax(scores_K: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:

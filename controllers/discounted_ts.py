@@ -2,9 +2,9 @@
 
     n_k = sum of discount^age,  mean_k = weighted sum of rewards / (n_k + 1),  sd_k = noise / sqrt(n_k + 1)
 
-(after Raj and Kalyani 2017, arXiv 1707.09727, who treat 0/1 rewards; Gaussian: Agrawal and Goyal 2013, arXiv 1209.3353).
+(discounted: Raj and Kalyani 2017, arXiv 1707.09727, for 0/1 rewards; Gaussian: Agrawal and Goyal 2013, arXiv 1209.3353.)
 The probability that a level is the best comes from quadrature, and the level is drawn from it: the same distribution as
-one posterior draw per level, with the propensity known.
+the best of one posterior draw per level, with the propensity known.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ class DiscountedTs(Bandit):
         self.config = config
 
     def policy(self, table: Table, observation: Observation, decision: int) -> NDArray[np.float64]:
-        weights_N = self.config.discount ** (decision - table.decisions_N - 1.0) * table.known_N
-        count_K = np.bincount(table.arms_N, weights_N, len(self.levels_K))
-        mean_K = np.bincount(table.arms_N, weights_N * table.scores_N, len(self.levels_K)) / (count_K + 1)
+        weights_N = self.config.discount ** (decision - table.decisions - 1.0) * table.known
+        count_K = np.bincount(table.arms, weights_N, len(self.levels_K))
+        mean_K = np.bincount(table.arms, weights_N * table.scores, len(self.levels_K)) / (count_K + 1)
         return best_probabilities(mean_K, self.config.noise / np.sqrt(count_K + 1))
 
 

@@ -27,8 +27,8 @@ from controllers.history import Table
 @dataclass
 class Exp3sConfig(BanditConfig):
     """Attributes:
-    exploration: share of uniform play, and the learning rate. ours: the papers' tuning asks for 1 at this horizon
-    share: of the total weight that every arm regains per reward. ours: 1/30, the reciprocal of the horizon (paper)
+    exploration: share of uniform play, and the learning rate. ours: tuned as in the article it would be 1 at our horizon
+    share: of the total weight that the arms regain per reward. ours: 1/30, one over the horizon as in the article
     """
 
     exploration: float = 0.3
@@ -59,8 +59,8 @@ class Exp3s(Bandit):
 def exponential_weights(table: Table, arms: int, exploration: float, share: float) -> NDArray[np.float64]:
     """Return the probability [K] of each arm after the rewards that have arrived."""
     weights_K = np.full(arms, 1 / arms)
-    known = table.known_N
-    rewarded = zip(table.arms_N[known], ndtr(table.scores_N[known]), table.probabilities_N[known], strict=True)
+    known = table.known
+    rewarded = zip(table.arms[known], ndtr(table.scores[known]), table.probabilities[known], strict=True)
     for arm, gain, probability in rewarded:
         regained = math.e * share / arms * weights_K.sum()
         weights_K[arm] *= math.exp(exploration * gain / (probability * arms))

@@ -4,8 +4,8 @@
     index(e) = mean + width * sd,   posterior of a Gaussian process with this kernel and noise variance ``noise``
 
 What is learned at one exposure speaks for its neighbours, which is what makes a continuum playable in tens of windows.
-The mean is conditioned on the rewards that have arrived, the sd on all choices (Desautels, Krause and Burdick 2014, JMLR
-15): where a reward is pending there is no use in asking again. In numpy, as scikit-learn has no kernel over time alone.
+The mean is conditioned on the rewards that have arrived, the sd on all choices (Desautels, Krause and Burdick 2014,
+JMLR 15): where a reward is pending there is no use in asking again. In numpy, as scikit-learn has no such kernel.
 """
 
 from __future__ import annotations
@@ -64,13 +64,13 @@ class GpUcb(IndexBandit):
         self.config = config
 
     def indices(self, table: Table, observation: Observation, decision: int) -> NDArray[np.float64]:
-        chosen_N, grid_K = self.levels_K[table.arms_N], self.levels_K
+        chosen_N, grid_K = self.levels_K[table.arms], self.levels_K
         now_K = np.full(len(grid_K), decision)
-        gram_NN = self.kernel(chosen_N, table.decisions_N, chosen_N, table.decisions_N)
+        gram_NN = self.kernel(chosen_N, table.decisions, chosen_N, table.decisions)
         gram_NN += self.config.noise * np.eye(len(chosen_N))
-        cross_NK = self.kernel(chosen_N, table.decisions_N, grid_K, now_K)
-        known = table.known_N
-        mean_K = cross_NK[known].T @ np.linalg.solve(gram_NN[np.ix_(known, known)], table.scores_N[known])
+        cross_NK = self.kernel(chosen_N, table.decisions, grid_K, now_K)
+        known = table.known
+        mean_K = cross_NK[known].T @ np.linalg.solve(gram_NN[np.ix_(known, known)], table.scores[known])
         variance_K = 1 - (cross_NK * np.linalg.solve(gram_NN, cross_NK)).sum(axis=0)
         return np.asarray(mean_K + self.config.width * np.sqrt(np.maximum(variance_K, 0)))
 

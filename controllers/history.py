@@ -34,20 +34,21 @@ class Choice:
 
 @dataclass(frozen=True)
 class Table:
-    """The choices of a history in the order of their decisions, one entry each.
+    """The N choices of a history in the order of their decisions.
 
     Attributes:
-        decisions_N, arms_N, probabilities_N, observations_NO: the choices.
-        known_N: whether the reward has arrived.
-        scores_N: standardised rewards; 0, the mean, where none has arrived.
+        decisions, arms, probabilities: [N].
+        observations: [N, O].
+        known: [N], whether the reward has arrived.
+        scores: [N], standardised rewards; 0, the mean, where none has arrived.
     """
 
-    decisions_N: NDArray[np.int64]
-    arms_N: NDArray[np.int64]
-    probabilities_N: NDArray[np.float64]
-    observations_NO: NDArray[np.float64]
-    known_N: NDArray[np.bool_]
-    scores_N: NDArray[np.float64]
+    decisions: NDArray[np.int64]
+    arms: NDArray[np.int64]
+    probabilities: NDArray[np.float64]
+    observations: NDArray[np.float64]
+    known: NDArray[np.bool_]
+    scores: NDArray[np.float64]
 
 
 class History:
@@ -78,7 +79,7 @@ class History:
         ...     history.add(decision, Choice(arm=0, probability=1.0, observation=[]))
         ...     if reward is not None:
         ...         history.reward(decision, reward)
-        >>> history.table().scores_N.round(6).tolist()
+        >>> history.table().scores.round(6).tolist()
         [-1.0, 0.0, 1.0]
         """
         decisions = sorted(self.choices)

@@ -1,9 +1,9 @@
-"""LinUCB: one linear model of the reward for all levels (Li et al. 2010, arXiv 1003.0146, the hybrid model's shared part).
+"""LinUCB with one linear model of the reward for all levels (Li et al. 2010, arXiv 1003.0146).
 
-    x = [1, s, e, e^2, e * s],   theta = (X'X + ridge I)^-1 X'r,   index = x'theta + width * sqrt(x'(X'X + ridge I)^-1 x)
+    x = [1, s, e, e^2, e * s],   V = X'X + ridge I,   theta = V^-1 X'r,   index = x'theta + width * sqrt(x' V^-1 x)
 
-s is the observation and e the exposure, counted from 1/2 so that both ends are equally far. theta comes from the rewards
-that have arrived, the width from all choices: what a choice will tell is known before its reward.
+s is the observation and e the exposure, counted from 1/2 so that both ends are equally far. theta comes from the
+rewards that have arrived, the width from all choices: what a choice will tell is known before its reward.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from controllers.history import Table
 class LinUcbConfig(BanditConfig):
     """Attributes:
     ridge: of the regression. ours
-    width: standard deviations of the reward per unit of confidence width. ours: 15 features want some haste in 30 windows
+    width: standard deviations of the reward per unit of confidence width. ours: 15 features in 30 windows want haste
     """
 
     ridge: float = 1.0
@@ -52,12 +52,12 @@ class LinUcb(IndexBandit):
     def indices(self, table: Table, observation: Observation, decision: int) -> NDArray[np.float64]:
         arms = len(self.levels_K)
         x_KF = features(self.levels_K, np.tile(observation.astype(np.float64), (arms, 1)))
-        if not len(table.arms_N):
-            return self.config.width * np.sqrt((x_KF**2).sum(axis=1) / self.config.ridge)
-        chosen_NF = features(self.levels_K[table.arms_N], table.observations_NO)
-        known_MF = chosen_NF[table.known_N]
+        if not len(table.arms):
+            return np.asarray(self.config.width * np.sqrt((x_KF**2).sum(axis=1) / self.config.ridge))
+        chosen_NF = features(self.levels_K[table.arms], table.observations)
+        known_MF = chosen_NF[table.known]
         ridge_FF = self.config.ridge * np.eye(x_KF.shape[1])
-        theta_F = np.linalg.solve(known_MF.T @ known_MF + ridge_FF, known_MF.T @ table.scores_N[table.known_N])
+        theta_F = np.linalg.solve(known_MF.T @ known_MF + ridge_FF, known_MF.T @ table.scores[table.known])
         spread_FK = np.linalg.solve(chosen_NF.T @ chosen_NF + ridge_FF, x_KF.T)
         return np.asarray(x_KF @ theta_F + self.config.width * np.sqrt((x_KF.T * spread_FK).sum(axis=0)))
 

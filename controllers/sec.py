@@ -1,4 +1,4 @@
-"""A value per level, moved towards each reward, and Boltzmann play: the bandit of SEC (Chen et al. 2025, arXiv 2505.14970).
+"""A value per level that follows its rewards, and Boltzmann play: SEC's bandit (Chen et al. 2025, arXiv 2505.14970).
 
     Q(k) <- Q(k) + rate * (reward - Q(k)),   p = softmax(Q / temperature)
 
@@ -51,6 +51,6 @@ class Sec(Bandit):
 
     def policy(self, table: Table, observation: Observation, decision: int) -> NDArray[np.float64]:
         value_K = np.zeros(len(self.levels_K))
-        for arm, score in zip(table.arms_N[table.known_N], table.scores_N[table.known_N], strict=True):
+        for arm, score in zip(table.arms[table.known], table.scores[table.known], strict=True):
             value_K[arm] += self.config.rate * (score - value_K[arm])
         return softmax(value_K, self.config.temperature)

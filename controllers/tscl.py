@@ -1,4 +1,4 @@
-"""Teacher-student curriculum learning: play the level whose score changes fastest (Matiisen et al. 2017, arXiv 1707.00183).
+"""Teacher-student curriculum learning: play what changes fastest (Matiisen et al. 2017, arXiv 1707.00183).
 
     slope(k) = least-squares slope of k's last ``memory`` scores over their decisions
     p = (1 - epsilon) softmax(|slope| / temperature) + epsilon / K
@@ -60,8 +60,8 @@ class Tscl(Bandit):
         arms = len(self.levels_K)
         slope_K = np.zeros(arms)
         for arm in range(arms):
-            newest = np.flatnonzero(table.known_N & (table.arms_N == arm))[-self.config.memory :]
-            slope_K[arm] = slope(table.decisions_N[newest], table.scores_N[newest])
+            newest = np.flatnonzero(table.known & (table.arms == arm))[-self.config.memory :]
+            slope_K[arm] = slope(table.decisions[newest], table.scores[newest])
         boltzmann_K = softmax(np.abs(slope_K), self.config.temperature)
         return (1 - self.config.epsilon) * boltzmann_K + self.config.epsilon / arms
 

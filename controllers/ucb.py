@@ -48,11 +48,11 @@ class Ucb(IndexBandit):
         """Return the weight [N] of choices made ``ages`` decisions ago, 1 or more."""
 
     def indices(self, table: Table, observation: Observation, decision: int) -> NDArray[np.float64]:
-        weights_N = self.weights(decision - table.decisions_N)
+        weights_N = self.weights(decision - table.decisions)
         arms = len(self.levels_K)
-        count_K = np.bincount(table.arms_N, weights_N, arms)
-        known_K = np.bincount(table.arms_N, weights_N * table.known_N, arms)
-        total_K = np.bincount(table.arms_N, weights_N * table.scores_N, arms)
+        count_K = np.bincount(table.arms, weights_N, arms)
+        known_K = np.bincount(table.arms, weights_N * table.known, arms)
+        total_K = np.bincount(table.arms, weights_N * table.scores, arms)
         mean_K = np.divide(total_K, known_K, out=np.zeros(arms), where=known_K > 0)
         width_K = np.full(arms, np.inf)
         np.divide(np.log(max(count_K.sum(), 1.0)), count_K, out=width_K, where=count_K > 0)
