@@ -1,9 +1,9 @@
 """ALP-GMM: sample exposures where learning progress has been large (Portelas et al. 2019, arXiv 1910.07224).
 
-Every few rewards, fit Gaussian mixtures to (exposure, |reward| / largest |reward|) and keep the one with the lowest AIC.
-A component is drawn in proportion to its mean absolute progress, an exposure from the component, cut off at 0 and 1;
-a fifth of the choices is uniform. Our reward is learning progress already, where the paper takes a difference of
-returns. Absolute means that harm attracts as much as help does: the paper wants regress noticed, we report the result.
+Every few rewards, fit Gaussian mixtures to (exposure, |reward| / largest |reward|) and keep the one of lowest AIC. A
+component is drawn in proportion to its mean absolute progress, an exposure from the component, cut off at 0 and 1; a
+fifth of the choices is uniform. Our reward is learning progress already, where the paper takes a difference of returns.
+Absolute means that harm attracts as much as help does: the paper wants regress noticed.
 
 The paper refits every 250 episodes, with 2 to 10 components; ours fit tens of windows.
 """

@@ -2,7 +2,7 @@
 
     n_k = sum of discount^age,  mean_k = weighted sum of rewards / (n_k + 1),  sd_k = noise / sqrt(n_k + 1)
 
-(discounted: Raj and Kalyani 2017, arXiv 1707.09727, for 0/1 rewards; Gaussian: Agrawal and Goyal 2013, arXiv 1209.3353.)
+(Discounted: Raj and Kalyani 2017, arXiv 1707.09727, for 0/1 rewards. Gaussian: Agrawal, Goyal 2013, arXiv 1209.3353.)
 The probability that a level is the best comes from quadrature, and the level is drawn from it: the same distribution as
 the best of one posterior draw per level, with the propensity known.
 """

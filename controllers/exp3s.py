@@ -27,7 +27,7 @@ from controllers.history import Table
 @dataclass
 class Exp3sConfig(BanditConfig):
     """Attributes:
-    exploration: share of uniform play, and the learning rate. ours: tuned as in the article it would be 1 at our horizon
+    exploration: share of uniform play, and the learning rate. ours: the article's tuning would be 1 at our horizon
     share: of the total weight that the arms regain per reward. ours: 1/30, one over the horizon as in the article
     """
 

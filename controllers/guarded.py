@@ -1,7 +1,7 @@
 """Do no harm: play an inner controller, but hold a fixed exposure while the inner one earns less than that would.
 
-The run opens with ``hold`` windows at the fallback, so that there is an estimate of what it earns. From then on the inner
-controller plays until the mean of its newest rewards satisfies
+The run opens with ``hold`` windows at the fallback, so that there is an estimate of what it earns. From then on the
+inner controller plays until the mean of its newest rewards satisfies
 
     inner < fallback - sigmas * sd * sqrt(1 / n_inner + 1 / n_fallback)
 

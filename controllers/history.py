@@ -38,7 +38,7 @@ class Table:
 
     Attributes:
         decisions, arms, probabilities: [N].
-        observations: [N, O].
+        observations: [N, O]; [0] before the first choice.
         known: [N], whether the reward has arrived.
         scores: [N], standardised rewards; 0, the mean, where none has arrived.
     """
@@ -91,7 +91,7 @@ class History:
             np.array(decisions, dtype=np.int64),
             np.array([choice.arm for choice in choices], dtype=np.int64),
             np.array([choice.probability for choice in choices], dtype=np.float64),
-            np.array([choice.observation for choice in choices], dtype=np.float64).reshape(len(choices), -1),
+            np.array([choice.observation for choice in choices], dtype=np.float64),
             known_N,
             scores_N,
         )
