@@ -24,3 +24,12 @@ class CosineConfig(ScheduleConfig):
 
     def controller(self, setting: Setting) -> Cosine:
         return Cosine(setting, self.start, self.end)
+
+
+@register("controller", "cosine_down")
+@dataclass
+class CosineDownConfig(CosineConfig):
+    """The same from exposure 1 to 0."""
+
+    start: float = 1.0
+    end: float = 0.0

@@ -23,3 +23,12 @@ class LinearConfig(ScheduleConfig):
 
     def controller(self, setting: Setting) -> Linear:
         return Linear(setting, self.start, self.end)
+
+
+@register("controller", "linear_down")
+@dataclass
+class LinearDownConfig(LinearConfig):
+    """The same from exposure 1 to 0."""
+
+    start: float = 1.0
+    end: float = 0.0

@@ -37,3 +37,12 @@ class StepConfig(ScheduleConfig):
 
     def controller(self, setting: Setting) -> Step:
         return Step(setting, self.start, self.end, self.levels)
+
+
+@register("controller", "step_down")
+@dataclass
+class StepDownConfig(StepConfig):
+    """The same from exposure 1 to 0."""
+
+    start: float = 1.0
+    end: float = 0.0

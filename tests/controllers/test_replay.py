@@ -1,0 +1,62 @@
+"""Replay: yoked and shuffled controls."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from atesd.errors import UserError
+from atesd.interfaces import Setting
+from controllers.replay import Order, ReplayConfig
+
+RECORD = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    rows = [json.dumps({"decision": decision, "exposure": exposure}) for decision, exposure in enumerate(RECORD)]
+    (tmp_path / "decisions.jsonl").write_text("\n".join(rows) + "\n")
+    return tmp_path
+
+
+def played(run: Path, order: Order, windows: int = len(RECORD), seed: int = 0) -> list[float]:
+    controller = ReplayConfig("replay", str(run), order).build(Setting(seed, windows, 6))
+    return [controller.act(np.zeros(6, np.float32), decision).exposure for decision in range(windows)]
+
+
+def test_recorded_order_is_the_record_and_a_shorter_run_its_beginning(run: Path) -> None:
+    assert played(run, Order.recorded) == RECORD
+    assert played(run, Order.recorded, windows=3) == RECORD[:3]
+
+
+def test_shuffled_order_keeps_the_exposures_and_depends_on_the_seed(run: Path) -> None:
+    first, second = played(run, Order.shuffled, seed=0), played(run, Order.shuffled, seed=1)
+    assert sorted(first) == sorted(second) == RECORD
+    assert RECORD != first != second
+    assert sorted(played(run, Order.shuffled, windows=3)) == RECORD[:3]
+
+
+def test_too_few_decisions_are_refused_with_both_counts(run: Path) -> None:
+    with pytest.raises(UserError, match=r"holds 8 decisions, but this run has 9 hold windows"):
+        played(run, Order.recorded, windows=9)
+
+
+def test_a_folder_without_a_record_is_refused(tmp_path: Path) -> None:
+    for folder in ("", str(tmp_path)):
+        with pytest.raises(UserError, match=r"holds no decisions\.jsonl; give the output_dir of a recorded run"):
+            ReplayConfig("replay", folder).build(Setting(0, 1, 6))
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ('{"decision": 0, "expo', "is not a record"),
+        ('{"decision": 1, "exposure": 0.5}', "does not hold decisions 0, 1, ... in order"),
+        ('{"decision": 0, "exposure": 1.5}', "decision 0: exposure must lie in"),
+    ],
+)
+def test_a_broken_record_is_refused(tmp_path: Path, record: str, message: str) -> None:
+    (tmp_path / "decisions.jsonl").write_text(record + "\n")
+    with pytest.raises(UserError, match=message):
+        ReplayConfig("replay", str(tmp_path)).build(Setting(0, 1, 6))
