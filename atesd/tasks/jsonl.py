@@ -93,7 +93,7 @@ class Jsonl(Task):
 
     def steps(self, reference: str) -> list[str]:
         ends = [match.end() for match in self.step_pattern.finditer(reference)]
-        cuts = [0, *[end for end in ends if end < len(reference)], len(reference)]
+        cuts = [0, *[end for end in ends if 0 < end < len(reference)], len(reference)]
         return [reference[start:end] for start, end in zip(cuts, cuts[1:], strict=False)]
 
 
