@@ -70,7 +70,9 @@ class Collector:
         return Rollouts(rows, prompts, completions, [self.language.decode(completion) for completion in completions])
 
     def steps_of(self, problem: Problem, cut: Cut) -> list[str]:
-        return segments(problem, cut, self.task, self.language.token_pieces)
+        return segments(
+            problem, cut, self.task, lambda text: self.language.token_pieces(text, f"problem {problem.id}, reference")
+        )
 
     def sequences(
         self, problems: Sequence[Problem], prompts: list[list[int]], completions: list[list[int]]
