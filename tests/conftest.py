@@ -32,10 +32,18 @@ def arithmetic() -> Arithmetic:
 
 @pytest.fixture
 def language() -> LanguageModel:
-    """Return a fresh random student of 2 layers, so that a test may change its weights."""
+    """Return a fresh random student of 2 layers, which a test may change.
+
+    Its weights are spread so that next-token distributions are far from uniform and differ between positions.
+    """
+    import torch
+
     from atesd.training import testbed_model
 
     student = testbed_model.initialise(seed=3, layers=2, width=32)
+    with torch.no_grad():
+        for weight in student.model.parameters():
+            weight.mul_(8 if weight.dim() > 1 else 1)
     student.model.eval()
     return student
 

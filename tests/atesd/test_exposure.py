@@ -16,8 +16,6 @@ from atesd.tasks.jsonl import Jsonl
 from atesd.tasks.problem import Problem, Split
 from atesd.training.language_model import LanguageModel
 
-TOKENS = {"owner": "problem 07+48*3-09, reference"}
-
 PIECES = ["a;", "b;", "c;", "d;", "e;"]
 
 
@@ -96,7 +94,7 @@ def in_file(reference: str) -> tuple[Problem, Jsonl]:
 def test_segments_join_back_to_the_reference(cut: Cut, reference: str, language: LanguageModel) -> None:
     reference = reference.replace("\r", "") if cut is Cut.token else reference
     problem, task = in_file(reference)
-    pieces = segments(problem, cut, task, partial(language.token_pieces, **TOKENS))
+    pieces = segments(problem, cut, task, partial(language.token_pieces, owner="problem 07+48*3-09"))
     assert "".join(pieces) == reference
     assert all(pieces)
 
@@ -104,7 +102,7 @@ def test_segments_join_back_to_the_reference(cut: Cut, reference: str, language:
 @pytest.mark.parametrize("cut", Cut)
 def test_segments_of_the_testbed_join_back(cut: Cut, arithmetic: Arithmetic, language: LanguageModel) -> None:
     for problem in arithmetic.held_out(Split.evaluation, 100):
-        pieces = segments(problem, cut, arithmetic, partial(language.token_pieces, **TOKENS))
+        pieces = segments(problem, cut, arithmetic, partial(language.token_pieces, owner="problem 07+48*3-09"))
         assert "".join(pieces) == problem.reference
         if cut is Cut.step:
             assert len(pieces) == problem.difficulty
@@ -135,10 +133,17 @@ def test_a_reference_without_segments_is_refused_by_name(
     with pytest.raises(
         UserError, match=rf"problem 07\+48\*3-09: its reference .* no segments .*exposure\.cut={cut.value}"
     ):
-        segments(replace(problem, reference=reference), cut, task, partial(language.token_pieces, **TOKENS))
+        segments(
+            replace(problem, reference=reference), cut, task, partial(language.token_pieces, owner="problem 07+48*3-09")
+        )
 
 
 def test_a_reference_the_tokenizer_cannot_cut_is_refused_by_name(problem: Problem, language: LanguageModel) -> None:
     _, task = in_file("5")
     with pytest.raises(UserError, match=r"07\+48\*3-09.*é"):
-        segments(replace(problem, reference="5é"), Cut.token, task, partial(language.token_pieces, **TOKENS))
+        segments(
+            replace(problem, reference="5é"),
+            Cut.token,
+            task,
+            partial(language.token_pieces, owner="problem 07+48*3-09"),
+        )
