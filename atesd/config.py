@@ -44,6 +44,10 @@ class TrainConfig:
         for key in ("learning_rate", "max_grad_norm"):
             if not 0 < getattr(self, key) < math.inf:
                 raise UserError(f"train.{key} must be a finite number above 0, got {getattr(self, key)}")
+        if not 0 <= self.weight_decay < math.inf:
+            raise UserError(f"train.weight_decay must be a finite number of 0 or more, got {self.weight_decay}")
+        if self.threads < 0:
+            raise UserError(f"train.threads must be 0 (torch's own choice) or more, got {self.threads}")
 
 
 class TeacherKind(Enum):

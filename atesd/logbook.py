@@ -57,11 +57,23 @@ class Logbook:
         return {log: (self.folder / log).stat().st_size if (self.folder / log).exists() else 0 for log in LOGS}
 
     def cut_back(self, sizes: State) -> None:
-        """Forget the rows written after a checkpoint."""
-        if self.writes:
-            for log, size in sizes.items():
-                if (self.folder / log).exists():
-                    os.truncate(self.folder / log, size)
+        """Forget the rows written after a checkpoint.
+
+        Raises:
+            UserError: a log is shorter than it was then, so rows have been lost; nothing is changed.
+        """
+        if not self.writes:
+            return
+        now = self.sizes()
+        for log, size in sizes.items():
+            if now[log] < size:
+                raise UserError(
+                    f"{self.folder / log} has {now[log]} bytes, but its checkpoint was taken at {size}; rows are lost, "
+                    "so put the file back or start a new run"
+                )
+        for log, size in sizes.items():
+            if (self.folder / log).exists():
+                os.truncate(self.folder / log, size)
 
     def summarise(self, summary: dict[str, Any]) -> None:
         """Replace ``summary.json`` in one step."""

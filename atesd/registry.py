@@ -7,7 +7,7 @@ no second table from names to classes: Hydra's ConfigStore holds the config, and
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from hydra.core.config_store import ConfigStore
@@ -36,7 +36,8 @@ def register(group: str, name: str) -> Callable[[_ConfigType], _ConfigType]:
     """
 
     def decorate(config: _ConfigType) -> _ConfigType:
-        if not is_dataclass(config) or not issubclass(config, Config):
+        # A subclass without the decorator passes for a dataclass but has none of its own fields.
+        if "__dataclass_params__" not in vars(config) or not issubclass(config, Config):
             raise TypeError(f"{group}={name}: {config.__name__} must be a dataclass derived from atesd.registry.Config")
         owner = _owners.setdefault((group, name), config)
         if (owner.__module__, owner.__qualname__) != (config.__module__, config.__qualname__):

@@ -5,6 +5,7 @@ Paper: R = G_lp + weight * G_gt over a look-ahead of L student updates, with dis
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -70,6 +71,8 @@ class RewardConfig:
             raise UserError(f"reward.discount must lie in [0, 1], got {self.discount}; 0 credits the first update only")
         if self.lookahead < 1:
             raise UserError(f"reward.lookahead must be at least 1 student update, got {self.lookahead}")
+        if not math.isfinite(self.grounding):
+            raise UserError(f"reward.grounding must be a finite number, got {self.grounding}; 0 leaves the term out")
         if not 0 < self.smoothing <= 1:
             raise UserError(f"reward.smoothing must lie in (0, 1], got {self.smoothing}; 1 smooths nothing")
         if self.probe_problems < 1:

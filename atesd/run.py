@@ -15,7 +15,7 @@ from typing import Any
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf
 
 import atesd.models
 import atesd.tasks
@@ -124,6 +124,8 @@ def _run(settings: DictConfig) -> None:
         play(run, OmegaConf.to_yaml(settings, resolve=True))
     except UserError as error:
         sys.exit(f"error: {error}")
+    except MissingMandatoryValue as missing:
+        sys.exit(f"error: {missing.full_key} must be given and has no default; add {missing.full_key}=… to the command")
     except Stopped:
         print(f"stopped; go on with resume=true output_dir={settings.output_dir}", file=sys.stderr)
         sys.exit(STOPPED_EXIT_CODE)

@@ -12,5 +12,5 @@ def cut_after(pattern: re.Pattern[str], text: str) -> list[str]:
     >>> cut_after(re.compile(";"), "a;b;c")
     ['a;', 'b;', 'c']
     """
-    ends = [match.end() for match in pattern.finditer(text) if match.end() < len(text)]
+    ends = [match.end() for match in pattern.finditer(text) if 0 < match.end() < len(text)]
     return [text[start:end] for start, end in pairwise([0, *ends, len(text)])]

@@ -10,6 +10,7 @@ import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,9 @@ from atesd.tasks.arithmetic import split_of
 from atesd.tasks.problem import Problem, Split, Task
 from atesd.text import cut_after
 from atesd.verify import last_boxed
+
+# JSON can spell a lone surrogate, which no text file can hold.
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 
 @dataclass
@@ -38,31 +42,43 @@ def read_problems(path: Path, columns: Columns) -> list[Problem]:
     """
     if not path.is_file():
         raise UserError(f"data.path={path} is not a file; give a JSONL file with the fields of data.columns")
-    with path.open(encoding="utf-8") as lines:
+    with path.open("rb") as lines:
         problems = [_problem(path, row, line, columns) for row, line in enumerate(lines, start=1)]
     if not problems:
         raise UserError(f"data.path={path} is empty; it needs at least one row in each of its three splits")
     return problems
 
 
-def _problem(path: Path, row: int, line: str, columns: Columns) -> Problem:
+def _fields(path: Path, row: int, line: bytes) -> dict[str, Any]:
     try:
-        fields = json.loads(line)
-    except json.JSONDecodeError as error:
+        fields = json.loads(line.decode())
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} row {row}: not UTF-8 ({error}); save the file as UTF-8") from None
+    except (ValueError, RecursionError) as error:  # no object, a number too long, or nested too deep
         raise UserError(f"{path} row {row}: not JSON ({error}); write one object per line") from None
     if not isinstance(fields, dict):
         raise UserError(f"{path} row {row}: a {type(fields).__name__}, not an object; write one object per line")
+    return fields
+
+
+def _problem(path: Path, row: int, line: bytes, columns: Columns) -> Problem:
+    fields = _fields(path, row, line)
 
     def text(column: str) -> str:
         value = fields.get(column)
-        if not isinstance(value, str) or not value.strip():
-            reason = "missing" if column not in fields else f"{value!r}, not a non-empty string"
-            raise UserError(f"{path} row {row} field {column!r}: {reason}; mend the row or set data.columns")
-        return value
+        if isinstance(value, str) and value.strip() and not _HALF_CHARACTER.search(value):
+            return value
+        if column not in fields:
+            reason = "missing"
+        elif isinstance(value, str) and value.strip():
+            reason = f"{value!r} holds half a character, so it is not text"
+        else:
+            reason = f"{value!r}, not a non-empty string"
+        raise UserError(f"{path} row {row} field {column!r}: {reason}; mend the row or set data.columns")
 
     reference = text(columns.reference)
     answer = text(columns.answer) if columns.answer else last_boxed(reference)
-    if answer is None:
+    if answer is None or not answer.strip():
         raise UserError(
             f"{path} row {row} field {columns.reference!r}: no \\boxed{{}} answer; name data.columns.answer"
         )
@@ -75,7 +91,10 @@ class Jsonl(Task):
 
     def __init__(self, problems: list[Problem], step_pattern: str, seed: int) -> None:
         self.seed = seed
-        self.step_pattern = re.compile(step_pattern)
+        try:
+            self.step_pattern = re.compile(step_pattern)
+        except re.error as error:
+            raise UserError(f"data.step_pattern={step_pattern!r} is not a regular expression: {error}") from None
         self.splits = {split: [p for p in problems if split_of(p.text) is split] for split in Split}
         if empty := [split.value for split, rows in self.splits.items() if not rows]:
             raise UserError(

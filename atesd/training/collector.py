@@ -52,6 +52,11 @@ class Collector:
 
     def next_problems(self, rows: int, rows_per_problem: int = 1) -> list[Problem]:
         count = rows // rows_per_problem
+        if count % self.ranks.size:  # ranks with unequal batches would wait for each other for ever
+            raise UserError(
+                f"train.batch_size={rows} makes {count} problems of {rows_per_problem} samples, which do not divide over "
+                f"{self.ranks.size} processes; choose a multiple of {rows_per_problem * self.ranks.size}"
+            )
         positions = list(range(self.position, self.position + count))
         self.position += count
         return [self.task.training_problem(position) for position in self.ranks.share(positions)]
@@ -70,7 +75,9 @@ class Collector:
         return Rollouts(rows, prompts, completions, [self.language.decode(completion) for completion in completions])
 
     def steps_of(self, problem: Problem, cut: Cut) -> list[str]:
-        return segments(problem, cut, self.task, self.language.token_pieces)
+        return segments(
+            problem, cut, self.task, lambda text: self.language.token_pieces(text, f"problem {problem.id}, reference")
+        )
 
     def sequences(
         self, problems: Sequence[Problem], prompts: list[list[int]], completions: list[list[int]]

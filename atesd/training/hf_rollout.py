@@ -45,6 +45,8 @@ class HfRollout(Rollout):
         self.warpers += [TopPLogitsWarper(config.top_p)] if config.top_p < 1.0 else []
 
     def generate(self, prompts: Sequence[TokenIds], keys: Sequence[SampleKey] | None) -> list[list[int]]:
+        if not prompts:  # a rank's share of a small probe set
+            return []
         model = self.language.model
         batch = collate(prompts, [[]] * len(prompts), self.language.pad_id)
         steps = self.config.max_new_tokens

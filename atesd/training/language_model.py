@@ -64,8 +64,9 @@ class LanguageModel:
     def decode(self, ids: list[int]) -> str:
         return str(self.tokenizer.decode(ids, skip_special_tokens=True))
 
-    def token_pieces(self, text: str) -> list[str]:
-        """Cut text at the tokenizer's own boundaries."""
+    def token_pieces(self, text: str, owner: str) -> list[str]:
+        """Cut text at the tokenizer's own boundaries; refuses what ``encode`` refuses."""
+        self.encode(text, owner)
         offsets = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
         ends = [end for _, end in offsets]
         return [text[start:end] for start, end in zip([0, *ends], ends, strict=False)]

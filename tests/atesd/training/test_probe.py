@@ -1,0 +1,88 @@
+"""The probe's measures and greedy evaluation, against sums written out per problem."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from atesd.rewards import ProgressSignal
+from atesd.tasks.arithmetic import Arithmetic
+from atesd.tasks.problem import Problem, Split
+from atesd.training.evaluation import answer
+from atesd.training.language_model import LanguageModel
+from atesd.training.probe import Measure, Probe, mean
+from atesd.training.rollout import HfRolloutConfig
+
+
+@pytest.fixture
+def problems(arithmetic: Arithmetic) -> list[Problem]:
+    return arithmetic.held_out(Split.probe, 7)
+
+
+def probe(language: LanguageModel, problems: list[Problem]) -> Probe:
+    return Probe(language, HfRolloutConfig(max_new_tokens=12).build(language), problems)
+
+
+def nll(language: LanguageModel, prefix: list[int], completion: list[int]) -> float:
+    with torch.no_grad():
+        logits = language.model(input_ids=torch.tensor([prefix + completion])).logits[0, len(prefix) - 1 : -1]
+    return -float(logits.double().log_softmax(-1)[range(len(completion)), completion].sum())
+
+
+def test_reference_nll_is_the_sum_over_problems(language: LanguageModel, problems: list[Problem]) -> None:
+    found = probe(language, problems).reference_nll()
+    pairs = [(language.student_prompt(p), language.reference_completion(p)) for p in problems]
+    assert found.total == pytest.approx(sum(nll(language, *pair) for pair in pairs), rel=1e-6)
+    assert found.count == sum(len(completion) for _, completion in pairs)
+    assert found.tokens_scored == sum(len(prompt) + len(completion) for prompt, completion in pairs)
+    assert found.tokens_generated == 0
+
+
+def test_shares_of_ranks_make_the_mean_of_the_whole(language: LanguageModel, problems: list[Problem]) -> None:
+    whole = probe(language, problems).reference_nll()
+    shares = [probe(language, part).reference_nll() for part in (problems[:5], problems[5:], [])]
+    assert mean(shares) == pytest.approx(mean([whole]), rel=1e-6)
+    assert shares[2] == Measure(0.0, 0, 0)
+
+
+@pytest.mark.parametrize("signal", [ProgressSignal.probe_success, ProgressSignal.answer_nll])
+def test_an_empty_share_of_a_generating_measure_is_empty(signal: ProgressSignal, language: LanguageModel) -> None:
+    found = probe(language, []).measure(signal)
+    assert (found.total, found.count) == (0.0, 0)
+
+
+def test_probe_success_counts_failures(language: LanguageModel, problems: list[Problem]) -> None:
+    found = probe(language, problems).measure(ProgressSignal.probe_success)
+    assert (found.total, found.count) == (7.0, 7)  # an untrained student answers nothing
+    assert found.tokens_generated > 0
+
+
+def test_answer_nll_scores_the_right_answer_after_the_students_own_reasoning(
+    language: LanguageModel, problems: list[Problem]
+) -> None:
+    measured = probe(language, problems)
+    found = measured.measure(ProgressSignal.answer_nll)
+    total, count = 0.0, 0
+    for problem, completion in zip(problems, measured.rollout.generate(measured.prompts, None), strict=True):
+        text = language.decode(completion)
+        own = language.encode(text.rpartition("#")[0] if "#" in text else text, "test")
+        right = [*language.encode(f"#{problem.answer}", "test"), language.eos_id]
+        total += nll(language, language.student_prompt(problem) + own, right)
+        count += len(right)
+    assert found.total == pytest.approx(total, rel=1e-6)
+    assert found.count == count
+
+
+def test_answers_come_back_in_the_order_asked(language: LanguageModel, problems: list[Problem]) -> None:
+    rollout = HfRolloutConfig(max_new_tokens=12).build(language)
+    prompts = [language.student_prompt(problem) for problem in problems]
+    texts = [language.decode(completion) for completion in rollout.generate(prompts, None)]
+    marked = [text.rpartition("#")[2].strip() if "#" in text else None for text in texts]
+    # Make every other answer right by asking for what the student says anyway.
+    told = [
+        Problem(p.id, p.text, p.reference, said if row % 2 and said else "right", p.difficulty)
+        for row, (p, said) in enumerate(zip(problems, marked, strict=True))
+    ]
+    expected = [p.answer != "right" for p in told]
+    for batch_size in (1, 3, 100):
+        assert answer(rollout, language, told, batch_size).correct == expected

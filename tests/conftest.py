@@ -1,0 +1,62 @@
+"""What several tests share: a tiny untrained student, ready-made problems, and a way to run the command line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from atesd.tasks.arithmetic import Arithmetic
+from atesd.tasks.problem import Problem
+
+if TYPE_CHECKING:
+    from atesd.training.language_model import LanguageModel
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def problem() -> Problem:
+    return Problem("07+48*3-09", "07+48*3-09", "07+48=55;55*3=65;65-09=56;", "56", 3)
+
+
+@pytest.fixture(scope="session")
+def arithmetic() -> Arithmetic:
+    return Arithmetic(seed=0)
+
+
+@pytest.fixture
+def language() -> LanguageModel:
+    """Return a fresh random student of 2 layers, which a test may change.
+
+    Its weights are spread so that next-token distributions are far from uniform and differ between positions.
+    """
+    import torch
+
+    from atesd.training import testbed_model
+
+    student = testbed_model.initialise(seed=3, layers=2, width=32)
+    with torch.no_grad():
+        for weight in student.model.parameters():
+            weight.mul_(8 if weight.dim() > 1 else 1)
+    student.model.eval()
+    return student
+
+
+@pytest.fixture
+def python(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Return a function that runs this interpreter on this checkout, in an empty folder."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+        command = [sys.executable, *arguments]
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
+        )
+
+    return run
