@@ -54,8 +54,8 @@ class Collector:
         count = rows // rows_per_problem
         if count % self.ranks.size:  # ranks with unequal batches would wait for each other for ever
             raise UserError(
-                f"train.batch_size={rows} makes {count} problems of {rows_per_problem} samples, which do not divide over "
-                f"{self.ranks.size} processes; choose a multiple of {rows_per_problem * self.ranks.size}"
+                f"train.batch_size={rows} makes {count} problems of {rows_per_problem} samples, which do not divide "
+                f"over {self.ranks.size} processes; choose a multiple of {rows_per_problem * self.ranks.size}"
             )
         positions = list(range(self.position, self.position + count))
         self.position += count
