@@ -88,15 +88,13 @@ def test_sw_ucb_refuses_a_memory_shorter_than_its_levels() -> None:
 
 
 def test_exp3s_worked_weights() -> None:
-    past = history((0, 0.5, 1.0), (1, 0.25, 3.0))
-    weights = np.array([0.5, 0.5])
-    for arm, probability, score in ((0, 0.5, -1.0), (1, 0.25, 1.0)):
-        regained = math.e * 0.1 / 2 * weights.sum()
-        weights[arm] *= math.exp(0.2 * float(ndtr(score)) / (probability * 2))
-        weights += regained
-    expected = 0.8 * weights / weights.sum() + 0.1
-    # the second weight regains from a sum that we normalise after the first step: same shares
-    assert exponential_weights(past.table(), 2, 0.2, 0.1) == pytest.approx(expected, abs=1e-6)
+    past = history((0, 0.5, 1.0), (1, 0.25, 3.0))  # scores -1 and 1
+    first, second = 0.5 * math.exp(0.2 * float(ndtr(-1.0) - 0.5) / 0.5), 0.5
+    first, second = first + math.e * 0.1 / 2, second + math.e * 0.1 / 2
+    regained = math.e * 0.1 / 2 * (first + second)
+    first, second = first + regained, second * math.exp(0.2 * float(ndtr(1.0) - 0.5) / 0.25) + regained
+    expected = [0.8 * weight / (first + second) + 0.1 for weight in (first, second)]
+    assert exponential_weights(past.table(), 2, exploration=0.2, rate=0.2, share=0.1) == pytest.approx(expected)
 
 
 def test_thompson_probabilities_agree_with_drawing() -> None:
