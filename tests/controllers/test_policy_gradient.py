@@ -72,8 +72,8 @@ def test_only_entropy_above_its_target_is_punished(config: type[PolicyGradientCo
     rewards = torch.ones(2, dtype=torch.float64)  # no advantage
     above = built(config, entropy_target=-1.0, entropy_weight=2.0)
     entropy = above.density(above.parameters(features)).entropy()[0]
-    assert above.loss(features, draws, rewards).item() == pytest.approx(2 * float(entropy + 1) ** 2)
-    assert float(built(config, entropy_target=0.0).loss(features, draws, rewards)) == 0.0
+    assert above.loss(features, draws, rewards).item() == pytest.approx(2 * (entropy.item() + 1) ** 2)
+    assert built(config, entropy_target=0.0).loss(features, draws, rewards).item() == 0.0
 
 
 def test_logitnormal_entropy_and_density_agree_with_integration() -> None:
