@@ -91,4 +91,4 @@ def test_the_reported_log_density_is_the_one_that_learns(config: type[PolicyGrad
     controller = built(config)
     action = controller.act(np.zeros(6, np.float32), 0)
     density = controller.density(controller.parameters(torch.zeros(1, 6, dtype=torch.float64)))
-    assert action.log_prob == pytest.approx(float(density.log_prob(torch.tensor([action.exposure]).double())))
+    assert action.log_prob == pytest.approx(density.log_prob(torch.tensor([action.exposure]).double()).item())
