@@ -119,7 +119,9 @@ class DeepSpeedTrainer(StudentTrainer):
             norm = gradient_norm(self.engine)
             self.engine.step()
         self.engine.eval()
-        self.grad_norm = self._finite("gradient norm", norm or float(self.engine.get_global_grad_norm()))
+        if norm is None:
+            norm = float(self.engine.get_global_grad_norm())
+        self.grad_norm = self._finite("gradient norm", norm)
         return sum(losses), columns
 
     def _weighted_loss(self, batch: SignalBatch, total_weight: float) -> tuple[Tensor, dict[str, Tensor]]:
