@@ -2,43 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
-from atesd.config import EvalConfig, RunConfig, TeacherConfig, TeacherKind, TrainConfig
+from atesd.config import RunConfig, TeacherConfig, TeacherKind
 from atesd.errors import UserError
 from atesd.exposure import Cut
 from atesd.losses import token_divergence
 from atesd.models import ModelConfig
 from atesd.rewards import ProgressSignal, RewardConfig
 from atesd.stopwatch import Stopwatch
-from atesd.tasks.arithmetic import ArithmeticConfig
 from atesd.training import weights
 from atesd.training.deepspeed_trainer import DeepSpeedTrainer
-from atesd.training.engine import DeepSpeedConfig
 from atesd.training.language_model import LanguageModel
-from atesd.training.rollout import HfRolloutConfig
 from atesd.training.sequences import completion_logits
+from baselines.grpo import GrpoConfig
 
-
-@pytest.fixture
-def folder(language: LanguageModel, tmp_path: Path) -> str:
-    language.save(tmp_path / "base")
-    return str(tmp_path / "base")
-
-
-def settings(folder: str, micro_batch_size: int = 8, stage: int = 0, **changes: object) -> RunConfig:
-    return RunConfig(
-        model=ModelConfig(path=folder),
-        data=ArithmeticConfig(),
-        rollout=HfRolloutConfig(max_new_tokens=8),
-        deepspeed=DeepSpeedConfig(stage=stage),
-        train=TrainConfig(updates=4, batch_size=5, micro_batch_size=micro_batch_size, learning_rate=1e-3),
-        eval=EvalConfig(problems=4, final_problems=4),
-        **({"reward": RewardConfig(lookahead=2, probe_problems=3)} | changes),  # type: ignore[arg-type]
-    )
+Settings = Callable[..., RunConfig]
 
 
 def trainer(run: RunConfig) -> DeepSpeedTrainer:
@@ -49,8 +32,8 @@ def state(student: DeepSpeedTrainer) -> dict[str, torch.Tensor]:
     return {name: weight.clone() for name, weight in weights.whole(student.engine.module)}
 
 
-def test_an_update_is_adamw_on_the_clipped_mean_token_loss(folder: str, language: LanguageModel) -> None:
-    student = trainer(settings(folder, micro_batch_size=2))
+def test_an_update_is_adamw_on_the_clipped_mean_token_loss(settings: Settings, language: LanguageModel) -> None:
+    student = trainer(settings(micro_batch_size=2))
     with student.collector.rewinding():
         batch = student.signal.collect(student.collector, 5, 0.5)
     report = student.update(0.5)
@@ -70,16 +53,23 @@ def test_an_update_is_adamw_on_the_clipped_mean_token_loss(folder: str, language
         assert (moved[name] - weight.detach()).abs().mean() < 1e-5, name
 
 
-def test_micro_batches_do_not_change_the_update(folder: str) -> None:
-    whole, parts = trainer(settings(folder, 8)), trainer(settings(folder, 2))
-    reports = [student.update(1.0) for student in (whole, parts)]
-    assert reports[0].reading.loss == pytest.approx(reports[1].reading.loss, rel=1e-5)
-    for name, weight in state(whole).items():
-        assert (weight - state(parts)[name]).abs().mean() < 1e-5, name
+@pytest.mark.parametrize(("micro_batch_size", "stage"), [(2, 0), (8, 1), (2, 2), (2, 3)])
+def test_micro_batches_and_zero_stages_do_not_change_an_update(
+    micro_batch_size: int, stage: int, settings: Settings
+) -> None:
+    whole, parts = trainer(settings(8)), trainer(settings(micro_batch_size, stage))
+    for exposure in (1.0, 0.5):
+        one, other = whole.update(exposure), parts.update(exposure)
+        assert one.reading.loss == pytest.approx(other.reading.loss, rel=1e-4)
+        assert one.metrics["student/grad_norm"] == pytest.approx(other.metrics["student/grad_norm"], rel=1e-4)
+    for name, weight in state(parts).items():
+        assert (weight - state(whole)[name]).abs().mean() < 1e-5, name
 
 
-def test_the_same_seed_makes_the_same_student_bit_for_bit_and_a_checkpoint_goes_on(folder: str, tmp_path: Path) -> None:
-    run = settings(folder, teacher=TeacherConfig(TeacherKind.ema, 0.1))
+def test_the_same_seed_makes_the_same_student_bit_for_bit_and_a_checkpoint_goes_on(
+    settings: Settings, tmp_path: Path
+) -> None:
+    run = settings(teacher=TeacherConfig(TeacherKind.ema, 0.1))
     straight = trainer(run)
     straight.start(0.5)
     reports = [straight.update(exposure) for exposure in (0.5, 1.0)]
@@ -96,8 +86,8 @@ def test_the_same_seed_makes_the_same_student_bit_for_bit_and_a_checkpoint_goes_
 
 
 @pytest.mark.parametrize("signal", ProgressSignal)
-def test_every_progress_signal_is_measured(signal: ProgressSignal, folder: str) -> None:
-    student = trainer(settings(folder, reward=RewardConfig(lookahead=2, probe_problems=3, signal=signal)))
+def test_every_progress_signal_is_measured(signal: ProgressSignal, settings: Settings) -> None:
+    student = trainer(settings(reward=RewardConfig(lookahead=2, probe_problems=3, signal=signal)))
     reading = student.start(0.5)
     same = {
         ProgressSignal.probe_nll: reading.probe_nll,
@@ -108,8 +98,8 @@ def test_every_progress_signal_is_measured(signal: ProgressSignal, folder: str) 
     assert reading.progress_signal > 0
 
 
-def test_starting_leaves_the_student_and_its_first_update_as_they_were(folder: str) -> None:
-    started, fresh = trainer(settings(folder)), trainer(settings(folder))
+def test_starting_leaves_the_student_and_its_first_update_as_they_were(settings: Settings) -> None:
+    started, fresh = trainer(settings()), trainer(settings())
     before = weights.fingerprint(started.engine.module)
     started.start(0.3)
     assert weights.fingerprint(started.engine.module) == before
@@ -117,12 +107,21 @@ def test_starting_leaves_the_student_and_its_first_update_as_they_were(folder: s
     assert weights.fingerprint(started.engine.module) == weights.fingerprint(fresh.engine.module) != before
 
 
-def test_other_base_weights_are_refused_on_resume(folder: str, language: LanguageModel, tmp_path: Path) -> None:
-    student = trainer(settings(folder))
+def test_other_base_weights_are_refused_on_resume(settings: Settings, language: LanguageModel, tmp_path: Path) -> None:
+    student = trainer(settings())
     (tmp_path / "checkpoint").mkdir()
     student.save(tmp_path / "checkpoint")
     with torch.no_grad():
         language.model.get_input_embeddings().weight.mul_(1.5)
     language.save(tmp_path / "other")
     with pytest.raises(UserError, match=r"began from other base weights than model\.path=.*other"):
-        trainer(settings(str(tmp_path / "other"))).load(tmp_path / "checkpoint")
+        trainer(settings(model=ModelConfig(path=str(tmp_path / "other")))).load(tmp_path / "checkpoint")
+
+
+def test_an_update_without_a_gradient_changes_nothing(settings: Settings) -> None:
+    run = settings(baseline=GrpoConfig(group_size=5))
+    student = DeepSpeedTrainer(run, run.baseline.signal(run), run.data.build(run.seed), Stopwatch())
+    before = weights.fingerprint(student.engine.module)
+    report = student.update(1.0)  # an untrained student is never right, so every group is of equals
+    assert (report.reading.loss, report.metrics["student/grad_norm"]) == (0.0, 0.0)
+    assert weights.fingerprint(student.engine.module) == before
