@@ -7,6 +7,7 @@ The only module that knows all the parts: it composes the settings, builds the p
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -14,8 +15,10 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 import atesd.models
 import atesd.tasks
@@ -51,7 +54,6 @@ def play(run: RunConfig, settings: str) -> dict[str, Any]:
         run: the checked settings.
         settings: the same as YAML, for ``config.yaml``.
     """
-    name, signal, controller, updates = method(run, Setting(run.seed, run.windows, len(NAMES)))
     folder = Path(run.output_dir)
     if run.resume:
         refuse_changed(folder, settings)
@@ -60,6 +62,7 @@ def play(run: RunConfig, settings: str) -> dict[str, Any]:
             return finished
     else:
         refuse_existing(folder)
+    name, signal, controller, updates = method(run, Setting(run.seed, run.windows, len(NAMES)))
     stopwatch = Stopwatch()
     with stopwatch.phase("load"):
         from envs.exposure_env import ExposureEnv
@@ -144,7 +147,11 @@ def quiet() -> None:
 
 def main() -> None:
     """Run the command line; call this from your own script after importing your own controllers."""
-    _run()
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra hands its errors on instead of printing half of them
+    try:
+        _run()
+    except (HydraException, OmegaConfBaseException) as error:
+        sys.exit(f"error: {' '.join(str(error).split())}; --help lists every setting")
 
 
 REGISTERED = (controllers, baselines, atesd.models, atesd.tasks, atesd.training.engine, atesd.training.rollout)

@@ -75,6 +75,7 @@ class Session:
                 self.observation, _ = self.environment.reset()
             self.ledger.record(0, self.environment.last)
             self._checkpoint()
+            self.stopwatch.lap()  # what came before belongs to no student update
 
     def resume(self) -> None:
         """Go on from the newest checkpoint, or begin again where the run stopped before its first."""
@@ -111,7 +112,8 @@ class Session:
         """Evaluate the trained student, export it, and write figures and summary."""
         for unmatured in self.ledger.close():
             self._log_decision(unmatured, {})
-        self._evaluate(self.run.eval.final_problems)
+        if self.updates:
+            self._evaluate(self.run.eval.final_problems)
         with self.stopwatch.phase("export"):
             self.trainer.export(self.logbook.folder / "model")
             if self.logbook.writes:

@@ -51,7 +51,9 @@ class GroupRelative(Signal):
         correct = [style.is_correct(p, text) for p, text in zip(rollouts.problems, rollouts.texts, strict=True)]
         sequences = context.sequences(rollouts.problems, rollouts.prompts, rollouts.completions)
         mask_BT = sequences.completion_mask_BT.float()
-        advantages_B1 = torch.tensor(group_advantages([float(c) for c in correct], self.group_size))[:, None].float()
+        advantages_B1 = torch.tensor(group_advantages([float(c) for c in correct], self.group_size))[:, None].to(
+            mask_BT
+        )
         return SignalBatch(
             sequences,
             mask_BT / mask_BT.sum(1, keepdim=True),

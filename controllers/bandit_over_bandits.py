@@ -24,15 +24,19 @@ class BanditOverBanditsConfig(ControllerConfig):
     """Attributes:
     bases: names of two to four different controllers, which have their default settings. ours: one that learns a
         density, one that learns a curve, one that cannot be led astray
-    exploration: share of uniform choices among them, and the learning rate. ours
+    exploration: share of uniform choices among them. ours
+    rate: of the log weights. ours
     """
 
     bases: list[str] = field(default_factory=lambda: ["beta_reinforce", "gp_ucb", "fixed"])
-    exploration: float = 0.3
+    exploration: float = 0.2
+    rate: float = 0.5
 
     def __post_init__(self) -> None:
         if not 2 <= len(self.bases) <= 4 or len(set(self.bases)) != len(self.bases):
             raise UserError(f"controller.bases must be two to four different controllers, got {list(self.bases)}")
+        if not 0 < self.rate < math.inf:
+            raise UserError(f"controller.rate must be a finite number above 0, got {self.rate}")
         if not 0 < self.exploration <= 1:
             raise UserError(f"controller.exploration must lie in (0, 1], got {self.exploration}; 1 is uniform choice")
 
@@ -45,13 +49,14 @@ class BanditOverBandits(Controller):
 
     def __init__(self, setting: Setting, config: BanditOverBanditsConfig) -> None:
         super().__init__(setting)
-        self.exploration = config.exploration
+        self.config = config
         self.bases = [inner_controller("controller.bases", name, setting) for name in config.bases]
         self.history = History()
 
     def choose(self, observation: Observation, decision: int) -> Action:
         """Return the base's choice; its log probability is the joint one, of the base and of the base's choice."""
-        weights_B = exponential_weights(self.history.table(), len(self.bases), self.exploration, share=0.0)
+        exploration, rate = self.config.exploration, self.config.rate
+        weights_B = exponential_weights(self.history.table(), len(self.bases), exploration, rate, share=0.0)
         # A child generator, as the base that is chosen draws from the decision's own.
         base = int(self.generator(decision).spawn(1)[0].choice(len(self.bases), p=weights_B))
         probability = float(weights_B[base])

@@ -31,11 +31,11 @@ class DiscountedTsConfig(BanditConfig):
     """Attributes:
     discount: weight of a window relative to the next one. ours: 0.95 remembers about 20 windows.
     noise: standard deviation of a reward around its level's mean, and of the prior, in standard deviations of all
-        rewards. ours
+        rewards. ours: below 1, as the levels make some of the spread, and as haste pays in a short run
     """
 
     discount: float = 0.95
-    noise: float = 1.0
+    noise: float = 0.5
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -24,11 +24,11 @@ from controllers.history import Table
 @dataclass
 class LinUcbConfig(BanditConfig):
     """Attributes:
-    ridge: of the regression. ours
+    ridge: of the regression. ours: exposure and its square are small numbers, whose weights a 1 would hold near 0
     width: standard deviations of the reward per unit of confidence width. ours: 15 features in 30 windows want haste
     """
 
-    ridge: float = 1.0
+    ridge: float = 0.1
     width: float = 0.5
 
     def __post_init__(self) -> None:

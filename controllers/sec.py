@@ -29,7 +29,7 @@ class SecConfig(BanditConfig):
     """
 
     rate: float = 0.3
-    temperature: float = 0.4
+    temperature: float = 0.2
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -7,12 +7,17 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from atesd.tasks.arithmetic import Arithmetic
+from atesd.config import EnvConfig, EvalConfig, RunConfig, TrainConfig
+from atesd.models import ModelConfig
+from atesd.rewards import RewardConfig
+from atesd.tasks.arithmetic import Arithmetic, ArithmeticConfig
 from atesd.tasks.problem import Problem
+from atesd.training.engine import DeepSpeedConfig
+from atesd.training.rollout import HfRolloutConfig
 
 if TYPE_CHECKING:
     from atesd.training.language_model import LanguageModel
@@ -46,6 +51,27 @@ def language() -> LanguageModel:
             weight.mul_(8 if weight.dim() > 1 else 1)
     student.model.eval()
     return student
+
+
+@pytest.fixture
+def settings(language: LanguageModel, tmp_path: Path) -> Callable[..., RunConfig]:
+    """Return a function that makes the settings of a run of 4 updates of the tiny student, some of them changed."""
+    language.save(tmp_path / "base")
+
+    def make(micro_batch_size: int = 8, stage: int = 0, **changes: Any) -> RunConfig:
+        parts: dict[str, Any] = {
+            "model": ModelConfig(path=str(tmp_path / "base")),
+            "data": ArithmeticConfig(),
+            "rollout": HfRolloutConfig(max_new_tokens=8),
+            "deepspeed": DeepSpeedConfig(stage=stage),
+            "train": TrainConfig(updates=4, batch_size=5, micro_batch_size=micro_batch_size, learning_rate=1e-3),
+            "env": EnvConfig(hold_window=2),
+            "eval": EvalConfig(every=2, problems=4, final_problems=4),
+            "reward": RewardConfig(lookahead=2, probe_problems=3),
+        }
+        return RunConfig(**(parts | changes))
+
+    return make
 
 
 @pytest.fixture

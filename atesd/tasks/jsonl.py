@@ -91,6 +91,7 @@ class Jsonl(Task):
 
     def __init__(self, problems: list[Problem], step_pattern: str, seed: int) -> None:
         self.seed = seed
+        self.epoch = -1
         try:
             self.step_pattern = re.compile(step_pattern)
         except re.error as error:
@@ -105,7 +106,13 @@ class Jsonl(Task):
     def training_problem(self, position: int) -> Problem:
         rows = self.splits[Split.training]
         epoch, offset = divmod(position, len(rows))
-        return rows[int(np.random.default_rng([self.seed, epoch]).permutation(len(rows))[offset])]
+        return rows[int(self._order(epoch)[offset])]
+
+    def _order(self, epoch: int) -> np.ndarray:
+        if epoch != self.epoch:
+            self.epoch = epoch
+            self.order = np.random.default_rng([self.seed, epoch]).permutation(len(self.splits[Split.training]))
+        return self.order
 
     def held_out(self, split: Split, count: int) -> list[Problem]:
         rows = self.splits[split]

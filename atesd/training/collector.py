@@ -16,7 +16,7 @@ from atesd.tasks.problem import Problem, Task
 from atesd.training.language_model import LanguageModel
 from atesd.training.ranks import Ranks
 from atesd.training.rollout import Rollout
-from atesd.training.sequences import Sequences, collate
+from atesd.training.sequences import Sequences
 from atesd.training.teacher import Teacher
 
 
@@ -89,7 +89,7 @@ class Collector:
                     f"make {length}, more than the model's {self.language.context}; leave the problem out or take "
                     "another model: a prompt is never cut"
                 )
-        return collate(prompts, completions, self.language.pad_id)
+        return self.language.collate(prompts, completions)
 
     def teacher_logits(self, sequences: Sequences) -> Tensor:
         with self.stopwatch.phase("teacher"):

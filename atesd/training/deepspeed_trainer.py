@@ -59,7 +59,7 @@ class DeepSpeedTrainer(StudentTrainer):
         # ZeRO-3 shards the trained weights, so rollouts and probes then use a whole copy, renewed after every update.
         sharded = run.deepspeed.stage == 3
         sampled = copy.deepcopy(student.model) if sharded else student.model
-        self.student = LanguageModel(sampled.eval(), student.tokenizer, student.style)
+        self.student = LanguageModel(sampled.eval(), student.tokenizer, student.style, run.rollout.max_new_tokens)
         if self.teacher.model is student.model:
             self.teacher.model = sampled
         self.rollout = run.rollout.build(self.student)
@@ -70,6 +70,8 @@ class DeepSpeedTrainer(StudentTrainer):
         self.probe = Probe(self.student, self.rollout, self.ranks.share(probe))
         rows = run.train.batch_size // self.ranks.size
         self.engine = run.deepspeed.build(student.model, run.train, math.ceil(rows / run.train.micro_batch_size))
+        for copied in (sampled, self.teacher.model):
+            copied.to(self.engine.device)
 
     @property
     def updates_done(self) -> int:
@@ -135,7 +137,7 @@ class DeepSpeedTrainer(StudentTrainer):
         mask_BT = batch.sequences.completion_mask_BT.bool()
         # Outside the mask a loss may be anything, even not finite, and must not reach the gradient.
         loss = (losses_BT * batch.weights_BT)[mask_BT].sum() / total_weight
-        return loss, {name: column[mask_BT] for name, column in columns.items()}
+        return loss, {name: column[mask_BT].cpu() for name, column in columns.items()}
 
     def _micro_batches(self, batch: SignalBatch) -> Iterator[SignalBatch]:
         size = self.run.train.micro_batch_size

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from transformers import (
+    GenerationConfig,
     LogitsProcessor,
     LogitsProcessorList,
     TemperatureLogitsWarper,
@@ -17,7 +18,7 @@ from transformers import (
 
 from atesd.training.language_model import LanguageModel
 from atesd.training.rollout import Rollout, RolloutConfig, SampleKey
-from atesd.training.sequences import TokenIds, collate
+from atesd.training.sequences import TokenIds
 
 
 class KeyedSampling(LogitsProcessor):
@@ -40,6 +41,13 @@ class HfRollout(Rollout):
     def __init__(self, config: RolloutConfig, language: LanguageModel) -> None:
         self.config = config
         self.language = language
+        # A model folder's own generation settings, a repetition penalty say, must not shape rollouts unseen.
+        self.generation = GenerationConfig(
+            max_new_tokens=config.max_new_tokens,
+            do_sample=False,
+            pad_token_id=language.pad_id,
+            eos_token_id=language.eos_id,
+        )
         self.warpers = [TemperatureLogitsWarper(config.temperature)] if config.temperature != 1.0 else []
         self.warpers += [TopKLogitsWarper(config.top_k)] if config.top_k else []
         self.warpers += [TopPLogitsWarper(config.top_p)] if config.top_p < 1.0 else []
@@ -48,18 +56,15 @@ class HfRollout(Rollout):
         if not prompts:  # a rank's share of a small probe set
             return []
         model = self.language.model
-        batch = collate(prompts, [[]] * len(prompts), self.language.pad_id)
+        batch = self.language.collate(prompts, [[]] * len(prompts))
         steps = self.config.max_new_tokens
         sampling = [] if keys is None else [*self.warpers, KeyedSampling(keys, batch.prompt_length, steps)]
         with torch.no_grad():
             ids = model.generate(
-                input_ids=batch.ids.to(model.device),
-                attention_mask=batch.mask.to(model.device),
-                max_new_tokens=steps,
-                do_sample=False,
+                input_ids=batch.ids,
+                attention_mask=batch.mask,
+                generation_config=self.generation,
                 logits_processor=LogitsProcessorList(sampling),
-                pad_token_id=self.language.pad_id,
-                eos_token_id=self.language.eos_id,
             )
         return [self._until_end(row) for row in ids[:, batch.prompt_length :].tolist()]
 

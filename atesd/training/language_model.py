@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,27 @@ from atesd.errors import UserError
 from atesd.models import ModelConfig
 from atesd.prompts import STYLES, PromptStyle
 from atesd.tasks.problem import Problem
+from atesd.training import sequences
+from atesd.training.sequences import Sequences
 
 
 @dataclass
 class LanguageModel:
-    """A Hugging Face causal model with its tokenizer and the prompt style it was trained on."""
+    """A Hugging Face causal model with its tokenizer and the prompt style it was trained on.
+
+    Attributes:
+        room: tokens of the context that every prompt must leave for a completion.
+    """
 
     model: Any
     tokenizer: Any
     style: PromptStyle
+    room: int = 0
+
+    @property
+    def device(self) -> torch.device:
+        device: torch.device = self.model.device
+        return device
 
     @property
     def pad_id(self) -> int:
@@ -44,7 +57,7 @@ class LanguageModel:
         """
         remedy = "use a model whose vocabulary covers the data"
         try:
-            ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+            ids: list[int] = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
         except Exception as error:  # the tokenizers library raises nothing narrower
             raise UserError(f"{owner}: the model's tokenizer refuses {text!r} ({error}); {remedy}") from None
         if (back := self.tokenizer.decode(ids)) != text:
@@ -52,10 +65,14 @@ class LanguageModel:
         return ids
 
     def student_prompt(self, problem: Problem) -> list[int]:
-        return self.encode(self.style.student_prompt(problem), f"problem {problem.id}")
+        return self._prompt(self.style.student_prompt(problem), f"problem {problem.id}")
 
     def teacher_prompt(self, problem: Problem, revealed: str) -> list[int]:
-        return self.encode(self.style.teacher_prompt(problem, revealed), f"problem {problem.id}, teacher prompt")
+        return self._prompt(self.style.teacher_prompt(problem, revealed), f"problem {problem.id}, teacher prompt")
+
+    def collate(self, prompts: Sequence[list[int]], completions: Sequence[list[int]]) -> Sequences:
+        """Align prompts and completions on the model's device."""
+        return sequences.collate(prompts, completions, self.pad_id, self.device)
 
     def reference_completion(self, problem: Problem) -> list[int]:
         """Return the reference as the completion it should be: solution, boxed answer, end token."""
@@ -70,6 +87,16 @@ class LanguageModel:
         offsets = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
         ends = [end for _, end in offsets]
         return [text[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+    def _prompt(self, text: str, owner: str) -> list[int]:
+        ids = self.encode(text, owner)
+        if len(ids) + self.room > self.context:
+            raise UserError(
+                f"{owner}: {len(ids)} tokens and the {self.room} of a completion make more than the model's "
+                f"{self.context}; leave the problem out, lower rollout.max_new_tokens or take another model: a prompt "
+                "is never cut"
+            )
+        return ids
 
     def save(self, folder: Path) -> None:
         """Write a folder that ``AutoModelForCausalLM.from_pretrained`` loads."""

@@ -12,7 +12,7 @@ from atesd.rewards import ProgressSignal
 from atesd.tasks.problem import Problem
 from atesd.training.language_model import LanguageModel
 from atesd.training.rollout import Rollout
-from atesd.training.sequences import collate, completion_logits
+from atesd.training.sequences import completion_logits
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Probe:
     def _nll(self, prompts: list[list[int]], completions: list[list[int]]) -> Measure:
         if not prompts:
             return Measure(0.0, 0, 0)
-        sequences = collate(prompts, completions, self.language.pad_id)
+        sequences = self.language.collate(prompts, completions)
         with torch.no_grad():
             logits_BTV = completion_logits(self.language.model, sequences)
         mask_BT = sequences.completion_mask_BT

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from atesd.training.language_model import LanguageModel
 
 SampleKey = tuple[int, int, int, int]
-"""(seed, update, position of the problem in the training stream, sample): all the randomness of one completion."""
+"""(seed, update, CRC-32 of the problem's id, sample): all the randomness of one completion."""
 
 
 @dataclass

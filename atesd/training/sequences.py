@@ -45,8 +45,10 @@ class Sequences:
         return Sequences(self.ids[rows], self.mask[rows], self.prompt_length)
 
 
-def collate(prompts: Sequence[TokenIds], completions: Sequence[TokenIds], pad_id: int) -> Sequences:
-    """Pad prompts left and completions right into one [B, P + T] batch."""
+def collate(
+    prompts: Sequence[TokenIds], completions: Sequence[TokenIds], pad_id: int, device: torch.device | str = "cpu"
+) -> Sequences:
+    """Pad prompts left and completions right into one [B, P + T] batch on a device."""
     prompt_length = max(map(len, prompts))
     length = prompt_length + max(map(len, completions))
     ids = torch.full((len(prompts), length), pad_id, dtype=torch.long)
@@ -55,7 +57,7 @@ def collate(prompts: Sequence[TokenIds], completions: Sequence[TokenIds], pad_id
         start, end = prompt_length - len(prompt), prompt_length + len(completion)
         ids[row, start:end] = torch.tensor([*prompt, *completion])
         mask[row, start:end] = 1
-    return Sequences(ids, mask, prompt_length)
+    return Sequences(ids.to(device), mask.to(device), prompt_length)
 
 
 def positions(mask: Tensor) -> Tensor:

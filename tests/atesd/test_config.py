@@ -61,11 +61,15 @@ def test_settings_out_of_range_are_refused_in_one_line(
 @pytest.mark.parametrize(
     ("reward", "hold_window", "message"),
     [
-        (RewardConfig(lookahead=11), 4, r"reward\.lookahead looks 11 student updates ahead, but train\.updates=10"),
+        (
+            RewardConfig(lookahead=11),
+            4,
+            r"reward\.kind=lookahead looks 11 student updates ahead .* but train\.updates=10",
+        ),
         (
             RewardConfig(kind=Kind.short_delay),
             11,
-            r"reward\.kind looks 11 student updates ahead, but train\.updates=10",
+            r"reward\.kind=short_delay looks 11 student updates ahead .* but train\.updates=10",
         ),
     ],
 )

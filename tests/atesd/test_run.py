@@ -16,7 +16,7 @@ Python = Callable[..., "subprocess.CompletedProcess[str]"]
     [
         (["controller=fixed", "controller.exposure=1.5"], "error: controller.exposure must lie in [0, 1], got 1.5"),
         (["env.hold_window=0"], "error: env.hold_window must be at least 1 student update, got 0"),
-        (["train.updates=4"], "error: reward.lookahead looks 8 student updates ahead, but train.updates=4"),
+        (["train.updates=4"], "error: reward.kind=lookahead looks 8 student updates ahead"),
         (["baseline=opsd", "controller=fixed"], "error: baseline=opsd and controller=fixed are two methods"),
         (["data=jsonl"], "error: data.path must be given"),
     ],

@@ -50,8 +50,9 @@ def history(*rows: tuple[int, float, float]) -> History:
 
 @pytest.mark.parametrize("name", ["ucb1", "sw_ucb", "d_ucb"])
 def test_ucbs_try_every_level_once_before_any_twice_though_rewards_are_late(name: str) -> None:
-    exposures = play(build(name), lambda exposure, decision: 1.0, windows=5, delay=3)
-    assert sorted(exposures) == list(LEVELS)
+    for seed in range(5):
+        exposures = play(build(name, seed), lambda exposure, decision: 1.0, windows=5, delay=3)
+        assert sorted(exposures) == list(LEVELS)
 
 
 def test_the_order_of_the_first_tries_depends_on_the_seed() -> None:
@@ -88,15 +89,13 @@ def test_sw_ucb_refuses_a_memory_shorter_than_its_levels() -> None:
 
 
 def test_exp3s_worked_weights() -> None:
-    past = history((0, 0.5, 1.0), (1, 0.25, 3.0))
-    weights = np.array([0.5, 0.5])
-    for arm, probability, score in ((0, 0.5, -1.0), (1, 0.25, 1.0)):
-        regained = math.e * 0.1 / 2 * weights.sum()
-        weights[arm] *= math.exp(0.2 * float(ndtr(score)) / (probability * 2))
-        weights += regained
-    expected = 0.8 * weights / weights.sum() + 0.1
-    # the second weight regains from a sum that we normalise after the first step: same shares
-    assert exponential_weights(past.table(), 2, 0.2, 0.1) == pytest.approx(expected, abs=1e-6)
+    past = history((0, 0.5, 1.0), (1, 0.25, 3.0))  # scores -1 and 1
+    first, second = 0.5 * math.exp(0.2 * float(ndtr(-1.0) - 0.5) / 0.5), 0.5
+    first, second = first + math.e * 0.1 / 2, second + math.e * 0.1 / 2
+    regained = math.e * 0.1 / 2 * (first + second)
+    first, second = first + regained, second * math.exp(0.2 * float(ndtr(1.0) - 0.5) / 0.25) + regained
+    expected = [0.8 * weight / (first + second) + 0.1 for weight in (first, second)]
+    assert exponential_weights(past.table(), 2, exploration=0.2, rate=0.2, share=0.1) == pytest.approx(expected)
 
 
 def test_thompson_probabilities_agree_with_drawing() -> None:
@@ -140,8 +139,9 @@ def test_gp_ucb_finds_a_peak_between_the_usual_levels() -> None:
 
 
 def test_gp_ucb_spreads_choices_whose_rewards_are_pending() -> None:
-    exposures = play(build("gp_ucb"), lambda exposure, decision: 0.0, windows=4, delay=9)
-    assert min(abs(a - b) for a in exposures for b in exposures if a is not b) > 0.15
+    for seed in range(5):
+        exposures = sorted(play(build("gp_ucb", seed), lambda exposure, decision: 0.0, windows=4, delay=9))
+        assert min(np.diff(exposures)) > 0.15
 
 
 @pytest.mark.parametrize("name", MAXIMISERS)
@@ -178,3 +178,37 @@ def test_levels_are_a_setting(name: str) -> None:
             build(name, levels=levels)
     with pytest.raises(UserError, match=r"controller\.levels must lie in \[0, 1\], got 1.2"):
         build(name, levels=[0.5, 1.2])
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("ucb1", {"exploration": -1.0}),
+        ("d_ucb", {"discount": 0.0}),
+        ("exp3s", {"exploration": 0.0}),
+        ("exp3s", {"rate": math.inf}),
+        ("exp3s", {"share": 2.0}),
+        ("discounted_ts", {"discount": 1.1}),
+        ("discounted_ts", {"noise": 0.0}),
+        ("sec", {"rate": 0.0}),
+        ("sec", {"temperature": 0.0}),
+        ("tscl", {"memory": 1}),
+        ("tscl", {"temperature": math.nan}),
+        ("tscl", {"epsilon": -0.1}),
+        ("lin_ucb", {"ridge": 0.0}),
+        ("lin_ucb", {"width": -1.0}),
+        ("gp_ucb", {"candidates": 1}),
+        ("gp_ucb", {"decay": 1.0}),
+        ("gp_ucb", {"length": 0.0}),
+        ("alp_gmm", {"refit": 1}),
+        ("alp_gmm", {"uniform": 0.0}),
+        ("bandit_over_bandits", {"exploration": 0.0}),
+        ("bandit_over_bandits", {"rate": 0.0}),
+        ("beta_reinforce", {"batch": 1}),
+        ("logitnormal_reinforce", {"low": 0.5, "high": 0.5}),
+    ],
+)
+def test_settings_out_of_range_are_refused_by_key_and_value(name: str, settings: dict[str, Any]) -> None:
+    (key, value), *_ = settings.items()
+    with pytest.raises(UserError, match=rf"controller\.{key} .*{value}"):
+        build(name, **settings)

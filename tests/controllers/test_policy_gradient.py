@@ -72,8 +72,8 @@ def test_only_entropy_above_its_target_is_punished(config: type[PolicyGradientCo
     rewards = torch.ones(2, dtype=torch.float64)  # no advantage
     above = built(config, entropy_target=-1.0, entropy_weight=2.0)
     entropy = above.density(above.parameters(features)).entropy()[0]
-    assert above.loss(features, draws, rewards).item() == pytest.approx(2 * float(entropy + 1) ** 2)
-    assert float(built(config, entropy_target=0.0).loss(features, draws, rewards)) == 0.0
+    assert above.loss(features, draws, rewards).item() == pytest.approx(2 * (entropy.item() + 1) ** 2)
+    assert built(config, entropy_target=0.0).loss(features, draws, rewards).item() == 0.0
 
 
 def test_logitnormal_entropy_and_density_agree_with_integration() -> None:
@@ -91,4 +91,4 @@ def test_the_reported_log_density_is_the_one_that_learns(config: type[PolicyGrad
     controller = built(config)
     action = controller.act(np.zeros(6, np.float32), 0)
     density = controller.density(controller.parameters(torch.zeros(1, 6, dtype=torch.float64)))
-    assert action.log_prob == pytest.approx(float(density.log_prob(torch.tensor([action.exposure]).double())))
+    assert action.log_prob == pytest.approx(density.log_prob(torch.tensor([action.exposure]).double()).item())

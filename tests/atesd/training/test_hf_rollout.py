@@ -123,6 +123,13 @@ def test_greedy_is_the_argmax_loop_and_stops_at_the_end_token(language: Language
         assert completion == expected
 
 
+def test_padding_that_looks_like_the_end_token_hides_nothing(language: LanguageModel) -> None:
+    language.tokenizer.pad_token = language.tokenizer.eos_token
+    rollout = HfRolloutConfig(max_new_tokens=12).build(language)
+    together = rollout.generate(PROMPTS, None)
+    assert together == [rollout.generate([prompt], None)[0] for prompt in PROMPTS]
+
+
 def test_a_sample_ends_with_the_end_token_or_at_its_limit(language: LanguageModel) -> None:
     rollout = HfRolloutConfig(max_new_tokens=12).build(language)
     drawn = rollout.generate([PROMPTS[0]] * 200, keys(200))

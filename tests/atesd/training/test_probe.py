@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -73,16 +75,19 @@ def test_answer_nll_scores_the_right_answer_after_the_students_own_reasoning(
     assert found.count == count
 
 
-def test_answers_come_back_in_the_order_asked(language: LanguageModel, problems: list[Problem]) -> None:
+def test_answers_come_back_in_the_order_asked(language: LanguageModel, arithmetic: Arithmetic) -> None:
     rollout = HfRolloutConfig(max_new_tokens=12).build(language)
-    prompts = [language.student_prompt(problem) for problem in problems]
-    texts = [language.decode(completion) for completion in rollout.generate(prompts, None)]
-    marked = [text.rpartition("#")[2].strip() if "#" in text else None for text in texts]
-    # Make every other answer right by asking for what the student says anyway.
+    problems = arithmetic.held_out(Split.evaluation, 30)
+    completions = rollout.generate([language.student_prompt(problem) for problem in problems], None)
+    said = [language.decode(completion).rpartition("#") for completion in completions]
+    # Ask every other problem for what the untrained student says anyway.
     told = [
-        Problem(p.id, p.text, p.reference, said if row % 2 and said else "right", p.difficulty)
-        for row, (p, said) in enumerate(zip(problems, marked, strict=True))
+        replace(problem, answer=after if marker and row % 2 else "right")
+        for row, (problem, (_, marker, after)) in enumerate(zip(problems, said, strict=True))
     ]
-    expected = [p.answer != "right" for p in told]
-    for batch_size in (1, 3, 100):
-        assert answer(rollout, language, told, batch_size).correct == expected
+    expected = [problem.answer != "right" for problem in told]
+    assert 0 < sum(expected) < 30
+    for batch_size in (1, 7, 100):
+        found = answer(rollout, language, told, batch_size)
+        assert found.correct == expected
+        assert found.tokens == sum(map(len, completions))

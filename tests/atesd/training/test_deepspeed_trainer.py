@@ -1,0 +1,127 @@
+"""The student on a real engine: one update against plain AdamW by hand, and what may not change its result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from atesd.config import RunConfig, TeacherConfig, TeacherKind
+from atesd.errors import UserError
+from atesd.exposure import Cut
+from atesd.losses import token_divergence
+from atesd.models import ModelConfig
+from atesd.rewards import ProgressSignal, RewardConfig
+from atesd.stopwatch import Stopwatch
+from atesd.training import weights
+from atesd.training.deepspeed_trainer import DeepSpeedTrainer
+from atesd.training.language_model import LanguageModel
+from atesd.training.sequences import completion_logits
+from baselines.grpo import GrpoConfig
+
+Settings = Callable[..., RunConfig]
+
+
+def trainer(run: RunConfig) -> DeepSpeedTrainer:
+    return DeepSpeedTrainer(run, run.signal.build(Cut.step), run.data.build(run.seed), Stopwatch())
+
+
+def state(student: DeepSpeedTrainer) -> dict[str, torch.Tensor]:
+    return {name: weight.clone() for name, weight in weights.whole(student.engine.module)}
+
+
+def test_an_update_is_adamw_on_the_clipped_mean_token_loss(settings: Settings, language: LanguageModel) -> None:
+    student = trainer(settings(micro_batch_size=2))
+    with student.collector.rewinding():
+        batch = student.signal.collect(student.collector, 5, 0.5)
+    report = student.update(0.5)
+
+    losses = token_divergence(completion_logits(language.model, batch.sequences), batch.tensors["teacher_logits_BTV"])
+    loss = losses[batch.sequences.completion_mask_BT.bool()].mean()
+    optimizer = torch.optim.AdamW(language.model.parameters(), lr=1e-3, weight_decay=0.0)
+    loss.backward()
+    norm = torch.nn.utils.clip_grad_norm_(language.model.parameters(), 1.0)
+    optimizer.step()
+
+    assert report.reading.loss == pytest.approx(float(loss.detach()), rel=1e-5)
+    assert report.metrics["student/grad_norm"] == pytest.approx(float(norm), rel=1e-4)
+    moved = state(student)
+    for name, weight in language.model.named_parameters():
+        # Adam's first step is lr * sign(g), so entries with a gradient near 0 may differ by rounding alone.
+        assert (moved[name] - weight.detach()).abs().mean() < 1e-5, name
+
+
+@pytest.mark.parametrize(("micro_batch_size", "stage"), [(2, 0), (8, 1), (2, 2), (2, 3)])
+def test_micro_batches_and_zero_stages_do_not_change_an_update(
+    micro_batch_size: int, stage: int, settings: Settings
+) -> None:
+    whole, parts = trainer(settings(8)), trainer(settings(micro_batch_size, stage))
+    for exposure in (1.0, 0.5):
+        one, other = whole.update(exposure), parts.update(exposure)
+        assert one.reading.loss == pytest.approx(other.reading.loss, rel=1e-4)
+        assert one.metrics["student/grad_norm"] == pytest.approx(other.metrics["student/grad_norm"], rel=1e-4)
+    for name, weight in state(parts).items():
+        assert (weight - state(whole)[name]).abs().mean() < 1e-5, name
+
+
+def test_the_same_seed_makes_the_same_student_bit_for_bit_and_a_checkpoint_goes_on(
+    settings: Settings, tmp_path: Path
+) -> None:
+    run = settings(teacher=TeacherConfig(TeacherKind.ema, 0.1))
+    straight = trainer(run)
+    straight.start(0.5)
+    reports = [straight.update(exposure) for exposure in (0.5, 1.0)]
+    (tmp_path / "checkpoint").mkdir()
+    straight.save(tmp_path / "checkpoint")
+    reports += [straight.update(exposure) for exposure in (0.0, 0.7)]
+    resumed = trainer(run)
+    resumed.load(tmp_path / "checkpoint")
+    assert resumed.updates_done == 2
+    assert [resumed.update(exposure) for exposure in (0.0, 0.7)] == reports[2:]
+    assert weights.fingerprint(resumed.engine.module) == weights.fingerprint(straight.engine.module)
+    with pytest.raises(UserError, match="has had 4 updates and cannot start again"):
+        resumed.start(0.5)
+
+
+@pytest.mark.parametrize("signal", ProgressSignal)
+def test_every_progress_signal_is_measured(signal: ProgressSignal, settings: Settings) -> None:
+    student = trainer(settings(reward=RewardConfig(lookahead=2, probe_problems=3, signal=signal)))
+    reading = student.start(0.5)
+    same = {
+        ProgressSignal.probe_nll: reading.probe_nll,
+        ProgressSignal.loss: reading.loss,
+        ProgressSignal.probe_success: 1.0,
+    }
+    assert reading.progress_signal == same.get(signal, reading.progress_signal)
+    assert reading.progress_signal > 0
+
+
+def test_starting_leaves_the_student_and_its_first_update_as_they_were(settings: Settings) -> None:
+    started, fresh = trainer(settings()), trainer(settings())
+    before = weights.fingerprint(started.engine.module)
+    started.start(0.3)
+    assert weights.fingerprint(started.engine.module) == before
+    assert started.update(1.0) == fresh.update(1.0)
+    assert weights.fingerprint(started.engine.module) == weights.fingerprint(fresh.engine.module) != before
+
+
+def test_other_base_weights_are_refused_on_resume(settings: Settings, language: LanguageModel, tmp_path: Path) -> None:
+    student = trainer(settings())
+    (tmp_path / "checkpoint").mkdir()
+    student.save(tmp_path / "checkpoint")
+    with torch.no_grad():
+        language.model.get_input_embeddings().weight.mul_(1.5)
+    language.save(tmp_path / "other")
+    with pytest.raises(UserError, match=r"began from other base weights than model\.path=.*other"):
+        trainer(settings(model=ModelConfig(path=str(tmp_path / "other")))).load(tmp_path / "checkpoint")
+
+
+def test_an_update_without_a_gradient_changes_nothing(settings: Settings) -> None:
+    run = settings(baseline=GrpoConfig(group_size=5))
+    student = DeepSpeedTrainer(run, run.baseline.signal(run), run.data.build(run.seed), Stopwatch())
+    before = weights.fingerprint(student.engine.module)
+    report = student.update(1.0)  # an untrained student is never right, so every group is of equals
+    assert (report.reading.loss, report.metrics["student/grad_norm"]) == (0.0, 0.0)
+    assert weights.fingerprint(student.engine.module) == before
