@@ -15,7 +15,7 @@ ENGINES = {"torch", "transformers", "deepspeed", "tokenizers", "safetensors", "v
 # Entry points: they compose the parts, so they alone may know controllers, environments and baselines.
 COMPOSERS = {"atesd.run", "atesd.league", "atesd.oracle", "atesd.compare", "atesd.evaluate", "atesd.exposure_sweep"}
 # Modules that may import an engine at the top: everything else does so inside functions, and so starts at once.
-ENGINE_ROOMS = ("atesd.training", "atesd.losses")
+ENGINE_ROOMS = ("atesd.training", "atesd.losses", "atesd.pretrain")
 # Settings that the command line imports must not load an engine even though they lie in an engine room.
 ENGINE_FREE = ("atesd.training", "atesd.training.engine", "atesd.training.rollout")
 

@@ -1,72 +1,257 @@
-"""Whole runs of the tiny student: what they leave behind, and which of them must be the same."""
+"""Whole runs: their files agree with each other, they resume exactly, and equal methods are equal runs."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from omegaconf import OmegaConf
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
 
-from atesd.config import RunConfig
-from atesd.run import play
+import atesd.run
+from atesd.config import CheckpointConfig, EnvConfig, EvalConfig, RunConfig, TeacherConfig, TeacherKind, TrainConfig
+from atesd.errors import UserError
+from atesd.models import ModelConfig
+from atesd.rewards import ProgressSignal, RewardConfig
+from atesd.session import Stopped
+from atesd.tasks.arithmetic import ArithmeticConfig
+from atesd.training import testbed_model
+from atesd.training.engine import DeepSpeedConfig
+from atesd.training.rollout import HfRolloutConfig
+from baselines.grpo import GrpoConfig
 from baselines.none import NoneConfig
 from baselines.opsd import OpsdConfig
+from baselines.sft import SftConfig
+from controllers.beta_reinforce import BetaReinforceConfig
 from controllers.fixed import FixedConfig
-from controllers.uniform import UniformConfig
 
-Settings = Callable[..., RunConfig]
-
-
-def rows(folder: Path, log: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / log).read_text().splitlines()]
+MakeRun = Callable[..., RunConfig]
 
 
-def untimed(folder: Path, log: str) -> list[dict[str, Any]]:
-    return [{key: value for key, value in row.items() if not key.startswith("time/")} for row in rows(folder, log)]
+@pytest.fixture(scope="session")
+def base_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random model of two layers with weights large enough to have opinions, as a Hugging Face folder."""
+    folder = tmp_path_factory.mktemp("base")
+    language = testbed_model.initialise(seed=0, layers=2, width=32)
+    with torch.no_grad():
+        for parameter in language.model.parameters():
+            parameter.mul_(10 if parameter.dim() > 1 else 1)
+    language.save(folder)
+    return folder
 
 
-def test_opsd_is_the_fixed_controller_at_full_exposure_bit_for_bit(settings: Settings, tmp_path: Path) -> None:
-    opsd, fixed = tmp_path / "opsd", tmp_path / "fixed"
-    play(settings(output_dir=str(opsd), baseline=OpsdConfig(name="opsd")), "seed: 0\n")
-    play(settings(output_dir=str(fixed), controller=FixedConfig(name="fixed", exposure=1.0)), "seed: 0\n")
-    for log in ("metrics.jsonl", "decisions.jsonl", "evaluations.jsonl"):
-        assert untimed(opsd, log) == untimed(fixed, log)
-    assert len(rows(opsd, "metrics.jsonl")) == 4
-    students = [(folder / "model" / "model.safetensors").read_bytes() for folder in (opsd, fixed)]
-    assert students[0] == students[1] != (tmp_path / "base" / "model.safetensors").read_bytes()
+@pytest.fixture
+def make_run(base_folder: Path, tmp_path: Path) -> MakeRun:
+    """Return a maker of settings for a run of 8 updates in 4 hold windows; keyword arguments replace sections."""
+
+    def make(output: str = "run", **sections: Any) -> RunConfig:
+        defaults: dict[str, Any] = {
+            "output_dir": str(tmp_path / output),
+            "model": ModelConfig(name="folder", path=str(base_folder)),
+            "data": ArithmeticConfig(name="arithmetic"),
+            "controller": BetaReinforceConfig(name="beta_reinforce", batch=2),
+            "rollout": HfRolloutConfig(name="hf", max_new_tokens=12),
+            "deepspeed": DeepSpeedConfig(name="zero0"),
+            "train": TrainConfig(updates=8, batch_size=8, micro_batch_size=8),
+            "env": EnvConfig(hold_window=2),
+            "reward": RewardConfig(lookahead=3, probe_problems=8),
+            "eval": EvalConfig(every=4, problems=8, final_problems=10),
+            "checkpoint": CheckpointConfig(every=1),
+        }
+        return RunConfig(**(defaults | sections))
+
+    return make
 
 
-def test_the_files_of_a_run_agree_with_each_other(settings: Settings, tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    summary = play(settings(output_dir=str(folder), controller=UniformConfig(name="uniform")), "seed: 0\n")
-    metrics, decisions = rows(folder, "metrics.jsonl"), rows(folder, "decisions.jsonl")
-    assert summary == json.loads((folder / "summary.json").read_text())
-    assert summary["complete"] is True
-    assert [row["update"] for row in metrics] == [1, 2, 3, 4]
-    assert [(row["decision"], row["update"]) for row in decisions] == [(0, 0), (1, 2)]
-    assert [row["exposure/asked"] for row in metrics] == [decisions[n // 2]["exposure"] for n in range(4)]
-    assert all(row["exposure/realised"] <= row["exposure/asked"] + 1e-6 for row in metrics)
-    signal = [row["probe/progress_signal"] for row in metrics]
-    scores = [row["teacher/reference_log_prob_nats_per_token"] for row in metrics]
-    late = decisions[1]  # its two updates are the third and the fourth
-    progress = max(0.0, signal[1] - signal[2]) + 0.9 * max(0.0, signal[2] - signal[3])
-    grounded = (scores[2] + 0.9 * scores[3]) / 1.9
-    assert late["reward"] == pytest.approx(progress + 0.1 * grounded, abs=1e-12)
-    assert late["matured_at"] == 4
-    evaluations = rows(folder, "evaluations.jsonl")
-    assert [row["update"] for row in evaluations] == [0, 2, 4]
-    assert (summary["accuracy/before"], summary["accuracy/after"]) == (evaluations[0]["mean"], evaluations[-1]["mean"])
+def play(run: RunConfig) -> dict[str, Any]:
+    """Play a run through the same entry as the command line."""
+    return atesd.run.play(run, OmegaConf.to_yaml(OmegaConf.structured(run)))
+
+
+def rows(run: RunConfig, log: str) -> list[dict[str, Any]]:
+    """Read a log without its timings."""
+    lines = (Path(run.output_dir) / log).read_text().splitlines()
+    return [{k: v for k, v in json.loads(line).items() if not k.startswith("time/")} for line in lines]
+
+
+def weights(run: RunConfig) -> dict[str, torch.Tensor]:
+    return load_file(Path(run.output_dir) / "model" / "model.safetensors")
+
+
+def assert_same_run(one: RunConfig, other: RunConfig, logs: tuple[str, ...]) -> None:
+    for log in logs:
+        assert rows(one, log) == rows(other, log)
+    for name, weight in weights(one).items():
+        assert torch.equal(weight, weights(other)[name]), name
+
+
+def test_files_agree_with_each_other(make_run: MakeRun) -> None:
+    run = make_run()
+    summary = play(run)
+    folder = Path(run.output_dir)
+    metrics, decisions, evaluations = (rows(run, f"{log}.jsonl") for log in ("metrics", "decisions", "evaluations"))
+    assert [row["update"] for row in metrics] == list(range(1, 9))
+    assert [row["decision"] for row in decisions] == [0, 1, 2, 3]
+    assert [row["exposure/asked"] for row in metrics[::2]] == [row["exposure"] for row in decisions]
+    assert [row["update"] for row in evaluations] == [0, 4, 8]
+    assert summary["accuracy/before"] == evaluations[0]["mean"]
+    assert summary["accuracy/after"] == evaluations[-1]["mean"]
     assert summary["total/tokens/generated"] == sum(row["tokens/generated"] for row in metrics)
-    assert {path.name for path in (folder / "figures").iterdir()} >= {"progress.png", "exposure.png", "mismatch.png"}
+    assert json.loads((folder / "summary.json").read_text())["complete"] is True
+    assert OmegaConf.load(folder / "config.yaml").train.updates == 8
+    assert {path.name for path in (folder / "figures").iterdir()} == {"progress.png", "exposure.png", "mismatch.png"}
 
 
-def test_the_base_model_is_evaluated_and_not_trained(settings: Settings, tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    summary = play(settings(output_dir=str(folder), baseline=NoneConfig(name="none")), "seed: 0\n")
-    assert (summary["complete"], summary["updates"]) == (True, 0)
+def test_rewards_in_the_log_follow_from_the_metrics(make_run: MakeRun) -> None:
+    run = make_run(reward=RewardConfig(lookahead=3, probe_problems=8, discount=0.5, grounding=0.25))
+    play(run)
+    metrics, decisions = rows(run, "metrics.jsonl"), rows(run, "decisions.jsonl")
+    nll = [row["probe/nll_nats_per_token"] for row in metrics]  # nll[i] is after update i + 1
+    teacher = [row["teacher/reference_log_prob_nats_per_token"] for row in metrics]
+    progress = sum(0.5**i * max(0.0, nll[1 + i] - nll[2 + i]) for i in range(3))
+    grounded = (teacher[2] + 0.5 * teacher[3] + 0.25 * teacher[4]) / 1.75
+    assert decisions[1]["reward"] == pytest.approx(progress + 0.25 * grounded)
+    assert decisions[1]["matured_at"] == 5
+    assert decisions[3]["reward"] is None
+
+
+def test_saved_student_loads_and_is_the_trained_one(make_run: MakeRun, base_folder: Path) -> None:
+    run = make_run()
+    play(run)
+    model = AutoModelForCausalLM.from_pretrained(Path(run.output_dir) / "model", dtype=torch.float32)
+    base = AutoModelForCausalLM.from_pretrained(base_folder, dtype=torch.float32)
+    name, moved = next(iter(model.named_parameters()))
+    assert not torch.equal(moved, dict(base.named_parameters())[name])
+
+
+def test_opsd_is_fixed_exposure_one_bit_for_bit(make_run: MakeRun) -> None:
+    opsd = make_run("opsd", baseline=OpsdConfig(name="opsd"))
+    fixed = make_run("fixed", controller=FixedConfig(name="fixed", exposure=1.0))
+    play(opsd)
+    play(fixed)
+    assert_same_run(opsd, fixed, ("metrics.jsonl", "decisions.jsonl", "evaluations.jsonl"))
+
+
+def test_same_seed_same_run_other_seed_other_run(make_run: MakeRun) -> None:
+    one, again, other = make_run("one"), make_run("again"), make_run("other", seed=1)
+    for run in (one, again, other):
+        play(run)
+    assert_same_run(one, again, ("metrics.jsonl", "decisions.jsonl"))
+    assert rows(one, "metrics.jsonl") != rows(other, "metrics.jsonl")
+
+
+@pytest.mark.parametrize("kind", list(TeacherKind))
+def test_stopped_run_resumes_exactly(make_run: MakeRun, kind: TeacherKind) -> None:
+    teacher = TeacherConfig(kind=kind, ema_rate=0.3)
+    whole, stopped = make_run("whole", teacher=teacher), make_run("stopped", teacher=teacher)
+    play(whole)
+    with stop_signal_after(3, Path(stopped.output_dir) / "metrics.jsonl"), pytest.raises(Stopped):
+        play(stopped)
+    assert json.loads((Path(stopped.output_dir) / "summary.json").read_text())["complete"] is False
+    play(replace(stopped, resume=True))
+    assert_same_run(whole, stopped, ("metrics.jsonl", "decisions.jsonl", "evaluations.jsonl"))
+
+
+@contextmanager
+def stop_signal_after(updates: int, log: Path) -> Iterator[None]:
+    """Send this process a SIGTERM as soon as a log holds so many rows."""
+
+    def watch() -> None:
+        while not log.exists() or log.read_text().count("\n") < updates:
+            time.sleep(0.001)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    yield
+    watcher.join()
+
+
+def test_rows_after_the_checkpoint_are_not_repeated(make_run: MakeRun) -> None:
+    run = make_run()
+    play(run)
+    folder = Path(run.output_dir)
+    before = rows(run, "metrics.jsonl")
+    (folder / "summary.json").write_text('{"complete": false}')
+    with (folder / "metrics.jsonl").open("a") as log:
+        log.write('{"update": 99}\n')
+    shutil.rmtree(folder / "model")
+    play(replace(run, resume=True))
+    assert rows(run, "metrics.jsonl") == before
+
+
+def test_resume_refuses_other_settings(make_run: MakeRun) -> None:
+    run = make_run()
+    play(run)
+    with pytest.raises(UserError, match="seed was 0 and is 1"):
+        play(replace(run, resume=True, seed=1))
+
+
+def test_existing_output_is_refused(make_run: MakeRun) -> None:
+    run = make_run()
+    Path(run.output_dir).mkdir()
+    (Path(run.output_dir) / "precious").write_text("")
+    with pytest.raises(UserError, match="exists and is never overwritten"):
+        play(run)
+    assert [path.name for path in Path(run.output_dir).iterdir()] == ["precious"]
+
+
+def test_non_finite_loss_stops_the_run(make_run: MakeRun) -> None:
+    run = make_run(train=TrainConfig(updates=8, batch_size=8, micro_batch_size=8, learning_rate=1e30))
+    with pytest.raises(UserError, match=r"student update \d: the .* is (nan|inf)"):
+        play(run)
+    assert json.loads((Path(run.output_dir) / "summary.json").read_text())["complete"] is False
+
+
+def test_sft_learns_the_references(make_run: MakeRun) -> None:
+    run = make_run(
+        baseline=SftConfig(name="sft"),
+        train=TrainConfig(updates=8, batch_size=16, micro_batch_size=16, learning_rate=1e-2),
+    )
+    play(run)
+    metrics = rows(run, "metrics.jsonl")
+    assert metrics[-1]["probe/nll_nats_per_token"] < metrics[0]["probe/nll_nats_per_token"] - 0.3
+    assert "exposure/asked" not in metrics[0]
+
+
+def test_grpo_leaves_the_student_where_no_group_is_mixed(make_run: MakeRun, base_folder: Path) -> None:
+    """A random model answers nothing, all rewards are equal, and equal rewards must teach nothing."""
+    run = make_run(baseline=GrpoConfig(name="grpo", group_size=4))
+    play(run)
+    assert all(row["grpo/mixed_groups"] == 0 for row in rows(run, "metrics.jsonl"))
+    base = load_file(base_folder / "model.safetensors")
+    assert all(torch.equal(weight, base[name]) for name, weight in weights(run).items())
+
+
+def test_no_training_evaluates_the_base_only(make_run: MakeRun) -> None:
+    run = make_run(baseline=NoneConfig(name="none"))
+    summary = play(run)
+    assert summary["complete"] is True
     assert summary["accuracy/before"] == summary["accuracy/after"]
-    assert (folder / "model" / "model.safetensors").read_bytes() == (
-        tmp_path / "base" / "model.safetensors"
-    ).read_bytes()
+    assert not (Path(run.output_dir) / "metrics.jsonl").exists()
+
+
+@pytest.mark.parametrize("measured", list(ProgressSignal))
+def test_every_progress_signal_is_measured_and_its_cost_counted(make_run: MakeRun, measured: ProgressSignal) -> None:
+    run = make_run(reward=RewardConfig(lookahead=3, probe_problems=8, signal=measured))
+    play(run)
+    last = rows(run, "metrics.jsonl")[-1]
+    generates = measured in (ProgressSignal.probe_success, ProgressSignal.answer_nll)
+    assert (last["probe/tokens_generated"] > 0) == generates
+    assert last["probe/tokens_scored"] > 0
+    if measured is ProgressSignal.loss:
+        assert last["probe/progress_signal"] == last["loss/optimised"]
+    if measured is ProgressSignal.probe_success:
+        assert last["probe/progress_signal"] == 1.0  # a random model fails every problem

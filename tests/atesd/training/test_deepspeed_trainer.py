@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,8 +17,10 @@ from atesd.errors import UserError
 from atesd.exposure import Cut
 from atesd.losses import token_divergence
 from atesd.models import ModelConfig
+from atesd.prompts import TESTBED, PromptStyle
 from atesd.rewards import ProgressSignal, RewardConfig
 from atesd.stopwatch import Stopwatch
+from atesd.tasks.jsonl import Columns, JsonlConfig
 from atesd.training import weights
 from atesd.training.deepspeed_trainer import DeepSpeedTrainer
 from atesd.training.language_model import LanguageModel
@@ -125,3 +131,65 @@ def test_an_update_without_a_gradient_changes_nothing(settings: Settings) -> Non
     report = student.update(1.0)  # an untrained student is never right, so every group is of equals
     assert (report.reading.loss, report.metrics["student/grad_norm"]) == (0.0, 0.0)
     assert weights.fingerprint(student.engine.module) == before
+
+
+def test_same_weights_and_empty_privilege_give_divergence_zero(settings: Settings) -> None:
+    """With the student's own prompt as the teacher's, the base teacher and the base student are one function."""
+    student = trainer(settings())
+    student.student.style = PromptStyle(
+        student=TESTBED.student, teacher=TESTBED.student, answer="#{answer}", marker="#"
+    )
+    reading = student.start(1.0)
+    assert reading.loss == pytest.approx(0.0, abs=1e-9)
+    assert reading.mismatch == 0.0
+
+
+def test_overlong_prompt_names_its_problem(settings: Settings, tmp_path: Path) -> None:
+    rows = [
+        {"problem": f"{n:02d}+01", "reference": f"{n:02d}+01={n + 1:02d};" * 40, "answer": f"{n + 1:02d}"}
+        for n in range(90)
+    ]
+    path = tmp_path / "long.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    data = JsonlConfig(name="jsonl", path=str(path), columns=Columns(), step_pattern=";")
+    student = trainer(settings(data=data, reward=RewardConfig(lookahead=2, probe_problems=1)))
+    with pytest.raises(
+        UserError, match=r"problem long\.jsonl:\d+: its prompt of \d+ tokens .* more than the model's 256"
+    ):
+        student.start(1.0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", [0, 3])
+def test_two_processes_agree_with_one(language: LanguageModel, tmp_path: Path, stage: int) -> None:
+    language.save(tmp_path / "base")
+    overrides = [
+        "model=folder",
+        f"model.path={tmp_path / 'base'}",
+        "train.updates=4",
+        "train.batch_size=8",
+        "train.threads=1",
+        "env.hold_window=2",
+        "reward.lookahead=2",
+        "reward.probe_problems=9",
+        "eval.every=2",
+        "eval.problems=9",
+        "eval.final_problems=9",
+        "rollout.max_new_tokens=12",
+        f"deepspeed=zero{stage}",
+    ]
+    launcher = [str(Path(sys.executable).parent / "deepspeed"), "--num_gpus", "2", "--no_local_rank"]
+    launcher += ["--master_port", str(29600 + stage), "--module"]
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
+        environment.pop(name, None)  # this process's own group
+    for output, launch in (("one", [sys.executable, "-m"]), ("two", launcher)):
+        command = [*launch, "atesd.run", *overrides, f"output_dir={tmp_path / output}"]
+        finished = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        assert finished.returncode == 0, finished.stdout + finished.stderr
+    one, two = (
+        [json.loads(line) for line in (tmp_path / o / "metrics.jsonl").read_text().splitlines()] for o in ("one", "two")
+    )
+    assert [row["exposure/asked"] for row in one] == [row["exposure/asked"] for row in two]
+    assert [row["loss/optimised"] for row in two] == pytest.approx([row["loss/optimised"] for row in one], rel=1e-4)
+    assert [row["tokens/generated"] for row in two] == [row["tokens/generated"] for row in one]
