@@ -38,8 +38,8 @@ class SurrogateTrainer(StudentTrainer):
         self.settings = {"family": family, "noise": noise, "seed": seed, "updates": updates}
         if signal.value not in CHANNELS:
             raise UserError(
-                f"reward.signal={signal.value} is nothing a surrogate student has; choose probe_nll or loss, or another "
-                "model"
+                f"reward.signal={signal.value} is nothing a surrogate student has; choose probe_nll or loss, or "
+                "another model"
             )
         self.signal = signal
         self._renew()
