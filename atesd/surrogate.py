@@ -86,6 +86,7 @@ class Law:
         return np.asarray(self.floor + (1 - self.floor) * np.exp(-0.5 * (missed / self.width) ** 2))
 
 
+NULL = "null"
 FAMILIES = {
     "static": Law(),
     "rising": Law(centre=0.2, slope=0.8),
@@ -95,7 +96,7 @@ FAMILIES = {
     "deceptive": Law(start=0.45, rate=0.006, centre=0.9, width=0.4, harm=0.00036, memory=0.96),
     "delayed": Law(inertia=0.9),
     "noisy": Law(noise_factor=5.0),
-    "null": Law(floor=1.0),
+    NULL: Law(floor=1.0),
 }
 
 

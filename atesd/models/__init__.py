@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from atesd.errors import UserError
 from atesd.prompts import STYLES
 from atesd.registry import Config, register
-from atesd.surrogate import family
+from atesd.surrogate import NULL, family
 
 if TYPE_CHECKING:
     from atesd.config import RunConfig
@@ -83,10 +83,11 @@ class SurrogateConfig(Config):
         noise: standard deviation of its readings. ours
     """
 
-    family: str = "static"
+    family: str | None = "static"
     noise: float = 0.01
 
     def __post_init__(self) -> None:
+        self.family = NULL if self.family is None else self.family  # the command line reads null as nothing
         family(self.family, "model.family")
         if not 0 <= self.noise < math.inf:
             raise UserError(f"model.noise must be a finite number of 0 or more, got {self.noise}")
@@ -100,4 +101,5 @@ class SurrogateConfig(Config):
             )
         from atesd.training.surrogate_trainer import SurrogateTrainer
 
+        assert self.family is not None
         return SurrogateTrainer(self.family, self.noise, run.seed, run.train.updates, run.reward.signal)
