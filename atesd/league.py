@@ -106,17 +106,17 @@ def league(config: LeagueConfig) -> dict[str, Any]:
     Raises:
         UserError: the alarm went off; everything is written before.
     """
-    folder = Path(config.output_dir)
+    folder, entries = Path(config.output_dir), config.entries()
     blocks = folder / "blocks"
     blocks.mkdir(parents=True, exist_ok=True)
     play_missing(config, blocks)
     games = [found for block in config.blocks() if (found := played(block, blocks)) is not None]
     rows = [row for game in games for row in game["rows"]]
-    result = {
+    result: dict[str, Any] = {
         "settings": OmegaConf.to_container(OmegaConf.structured(config), enum_to_str=True),
         "alarm": alarm(rows),
         "milliseconds_per_decision": costs(config, games),
-        "table": table(rows, config.entries()),
+        "table": table(rows, entries),
         "rows": rows,
     }
     unfinished = folder / "league.json.unfinished"
@@ -150,7 +150,7 @@ def play_missing(config: LeagueConfig, folder: Path) -> None:
 
 
 def costs(config: LeagueConfig, games: list[dict[str, Any]]) -> dict[str, float]:
-    """Return each controller's mean milliseconds per decision, its student's updates included."""
+    """Return each controller's mean CPU milliseconds per decision, its student's updates included."""
     windows = -(-config.updates // config.hold_window)
     spent: dict[str, list[float]] = {}
     for game in games:
@@ -164,12 +164,11 @@ def lines(result: dict[str, Any]) -> Iterator[str]:
     heads = f"{'regret':>7}  {'95 % interval':<16}{'optimum':>8}{'P(> 0.5)':>10}  gain over twin"
     yield f"{'noise':>6}  {'controller':<34}{heads}"
     for row in result["table"]:
-        twin = "{twin_gain:+.2f} [{twin_gain_low:+.2f}, {twin_gain_high:+.2f}]" if "twin_gain" in row else ""
+        span = "[{regret_low:.2f}, {regret_high:.2f}]".format(**row)
         better = f"{row['gain_probability']:.2f}" if "gain" in row else "-"
-        yield (
-            f"{row['noise']:>6g}  {row['controller']:<34}{row['regret']:>7.2f}  "
-            f"{'[{regret_low:.2f}, {regret_high:.2f}]'.format(**row):<16}{row['regret_optimum']:>8.2f}{better:>10}  {twin.format(**row)}"
-        )
+        twin = "{twin_gain:+.2f} [{twin_gain_low:+.2f}, {twin_gain_high:+.2f}]" if "twin_gain" in row else ""
+        shown = f"{row['regret']:>7.2f}  {span:<16}{row['regret_optimum']:>8.2f}{better:>10}  {twin.format(**row)}"
+        yield f"{row['noise']:>6g}  {row['controller']:<34}{shown}"
     if result["alarm"]["trials"]:
         yield "alarm: {positives} of {trials} comparisons significant in the null family".format(**result["alarm"])
 
@@ -185,14 +184,12 @@ def command_line() -> DictConfig:
 def main() -> None:
     try:
         settings = OmegaConf.merge(OmegaConf.structured(LeagueConfig), command_line())
+        if OmegaConf.is_missing(settings, "output_dir"):
+            raise UserError("output_dir is missing; name the folder that takes the league")
         config = OmegaConf.to_object(settings)
     except OmegaConfBaseException as error:
-        if isinstance(error.__cause__, UserError):
-            raise error.__cause__ from error
         raise UserError(str(error).splitlines()[0]) from error
     assert isinstance(config, LeagueConfig)
-    if OmegaConf.is_missing(settings, "output_dir"):
-        raise UserError("output_dir is missing; name the folder that takes the league")
     for line in lines(league(config)):
         print(line)
 

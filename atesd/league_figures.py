@@ -32,7 +32,7 @@ def draw(result: dict[str, Any], folder: Path) -> None:
 
 
 def bars(table: list[dict[str, Any]], column: str, label: str, path: Path) -> None:
-    """Draw one panel per noise: a column of the table with its intervals, the controllers in the first panel's order."""
+    """Draw a column of the table with its intervals, a panel per noise, all in the first panel's order."""
     noises = sorted({row["noise"] for row in table})
     order = [row["controller"] for row in table if row["noise"] == noises[0]][::-1]
     size = (3 + 3 * len(noises), 1.5 + 0.25 * len(order))

@@ -1,4 +1,4 @@
-"""What a league is made of: one controller on a block of surrogate students, played without an environment's overhead."""
+"""What a league is made of: one controller on a block of surrogate students, played without an environment."""
 
 from __future__ import annotations
 
@@ -60,7 +60,8 @@ def with_twins(entries: list[Entry]) -> list[Entry]:
 def _twin(of: Entry) -> list[Entry]:
     if not hasattr(of.config, "learning_rate"):
         return []
-    return [Entry(f"{of.name} {TWIN}", replace(of.config, learning_rate=0.0), of.name)]
+    config: Any = of.config
+    return [Entry(f"{of.name} {TWIN}", replace(config, learning_rate=0.0), of.name)]
 
 
 @dataclass(frozen=True)
@@ -89,9 +90,9 @@ class Block:
 
 def play(block: Block, folder: Path) -> None:
     """Play a block and write its rows into the folder, in one step."""
-    begun = time.perf_counter()
+    begun = time.process_time()
     rows = games(block)
-    seconds = time.perf_counter() - begun
+    seconds = time.process_time() - begun
     unfinished = folder / f"{block.file}.unfinished"
     unfinished.write_text(json.dumps({"settings": block.settings(), "seconds": seconds, "rows": rows}, allow_nan=False))
     unfinished.replace(folder / block.file)

@@ -29,8 +29,8 @@ def table(rows: Rows, entries: list[Entry]) -> Rows:
     """Return one row per noise and controller, over all families but ``null``.
 
     ``regret`` and ``regret_optimum`` are interquartile means in points with their intervals; ``gain`` is the mean
-    difference in points to fixed 0.5 and ``twin_gain`` that to the own twin that does not learn, with the probability of
-    improvement and the p-value of a paired test, corrected within its noise and column.
+    difference in points to fixed 0.5 and ``twin_gain`` that to the own twin that does not learn, with the probability
+    of improvement and the p-value of a paired test, corrected within its noise and column.
     """
     return [row for noise in sorted({row["noise"] for row in rows}) for row in _at_noise(rows, entries, noise)]
 
@@ -74,10 +74,11 @@ def matrix(rows: Rows, controller: str, noise: float, column: str) -> Values:
 def alarm(rows: Rows) -> dict[str, Any]:
     """Return whether the league finds differences where exposure has no effect, from the rows of the null family.
 
-    Each controller's students sit exams of ``EXAM_PROBLEMS`` problems, fresh ones in each of at least ``TRIALS`` trials,
-    and so do those of fixed 0.5; a trial is the paired test between them at ``NOMINAL``. A sound test is positive in
-    5 % of trials, and so in more than 5 % of half of all leagues: ``reason`` is set where the share is above 5 % by more
-    than chance explains (one-sided binomial test at ``FALSE_ALARM``), or where competences differ at all.
+    Each controller's students sit exams of ``EXAM_PROBLEMS`` problems, fresh ones in each of at least ``TRIALS``
+    trials, and so do those of fixed 0.5; a trial is the paired test between them at ``NOMINAL``. A sound test is
+    positive in 5 % of trials, and so in more than 5 % of them in half of all leagues: ``reason`` is set where the share
+    is above 5 % by more than chance explains (one-sided binomial test at ``FALSE_ALARM``), or where competences differ
+    at all.
     """
     from scipy import stats
 

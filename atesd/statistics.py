@@ -37,7 +37,7 @@ def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float
     return float(interval.low), float(interval.high)
 
 
-def mean(values: ArrayLike) -> Values:
+def mean(values: Values | Sequence[float]) -> Values:
     """Return the mean over the last axis."""
     return np.asarray(np.mean(values, axis=-1))
 
