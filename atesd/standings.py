@@ -109,8 +109,9 @@ def alarm(rows: Rows) -> dict[str, Any]:
 
 
 def exam(competence: Values, key: tuple[int, ...]) -> Values:
-    """Return the shares of ``EXAM_PROBLEMS`` problems solved, drawn by the key."""
-    return np.random.default_rng([7, *key]).binomial(EXAM_PROBLEMS, competence) / EXAM_PROBLEMS
+    """Return accuracies on ``EXAM_PROBLEMS`` problems drawn by the key, by the normal law, which has no ties."""
+    luck = np.random.default_rng([7, *key]).standard_normal(len(competence))
+    return np.asarray(competence + luck * np.sqrt(competence * (1 - competence) / EXAM_PROBLEMS))
 
 
 def _null_pairs(null: Rows) -> list[tuple[Values, Values]]:
