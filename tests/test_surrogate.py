@@ -203,6 +203,10 @@ def test_what_is_refused(make, message):
         make()
 
 
+def test_the_null_family_can_be_named_on_a_command_line_that_reads_null_as_nothing():
+    assert SurrogateConfig(family=None).family == "null"
+
+
 @pytest.mark.parametrize("noise", ["0", "nan"])
 def test_the_run_plays_a_surrogate_through_the_entry_point(tmp_path, noise):
     import subprocess

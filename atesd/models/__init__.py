@@ -102,4 +102,7 @@ class SurrogateConfig(Config):
         from atesd.training.surrogate_trainer import SurrogateTrainer
 
         assert self.family is not None
-        return SurrogateTrainer(self.family, self.noise, run.seed, run.train.updates, run.reward.signal)
+        trainer: StudentTrainer = SurrogateTrainer(
+            self.family, self.noise, run.seed, run.train.updates, run.reward.signal
+        )
+        return trainer
