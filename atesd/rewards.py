@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
+from numpy.typing import NDArray
 
 from atesd.errors import UserError
 from atesd.interfaces import Reading
+
+Series = NDArray[np.float64]
 
 
 class Kind(Enum):
@@ -113,18 +116,31 @@ class RewardRule:
         A method without a teacher has no teacher-grounded term.
         """
         signal = [reading.progress_signal for reading in readings]
-        gains = learning_progress(signal, self.discount, self.progress, self.smoothing)
         scores = [r.teacher_log_prob for r in readings[1:] if r.teacher_log_prob is not None]
-        grounded = teacher_grounded(scores, self.discount) if scores else 0.0
+        gains, grounded = (float(term) for term in self.terms(np.array(signal), np.array(scores, np.float64)))
         return RewardParts(gains + self.grounding * grounded, gains, grounded)
 
+    def totals(self, signal: Series, log_probs: Series) -> Series:
+        """Return the rewards [N] of N runs side by side, from signals [span + 1, N] and log-probabilities [span, N]."""
+        gains, grounded = self.terms(signal, log_probs)
+        return np.asarray(gains + self.grounding * grounded)
 
-def learning_progress(signal: Sequence[float], discount: float, progress: Progress, smoothing: float = 1.0) -> float:
+    def terms(self, signal: Series, log_probs: Series) -> tuple[Series, Series]:
+        """Return the learning-progress and the teacher-grounded term; without log-probabilities the latter is 0."""
+        gains = learning_progress(signal, self.discount, self.progress, self.smoothing)
+        return gains, teacher_grounded(log_probs, self.discount) if len(log_probs) else np.zeros(signal.shape[1:])
+
+
+def learning_progress(
+    signal: Sequence[float] | Series, discount: float, progress: Progress, smoothing: float = 1.0
+) -> Series:
     """Return G_lp = sum over i = 1..L of discount^(i-1) * f(l_(i-1) - l_i), where f keeps drops only unless signed.
 
-    >>> learning_progress([1.0, 0.5, 0.75, 0.5], 0.5, Progress.rectified)
+    The first axis is time; further axes hold runs side by side.
+
+    >>> float(learning_progress([1.0, 0.5, 0.75, 0.5], 0.5, Progress.rectified))
     0.5625
-    >>> learning_progress([1.0, 0.5, 0.75, 0.5], 0.5, Progress.signed)
+    >>> float(learning_progress([1.0, 0.5, 0.75, 0.5], 0.5, Progress.signed))
     0.4375
     """
     values = np.asarray(signal, dtype=np.float64)
@@ -133,17 +149,17 @@ def learning_progress(signal: Sequence[float], discount: float, progress: Progre
     drops = values[:-1] - values[1:]
     if progress is not Progress.signed:
         drops = np.maximum(drops, 0.0)
-    return float(drops @ discount ** np.arange(len(drops)))
+    return np.asarray(discount ** np.arange(len(drops)) @ drops)
 
 
-def teacher_grounded(log_probs: Sequence[float], discount: float) -> float:
+def teacher_grounded(log_probs: Sequence[float] | Series, discount: float) -> Series:
     """Return G_gt, the discounted weighted mean of the teacher's log-probabilities after each update.
 
-    >>> teacher_grounded([-1.0, -4.0], 0.5)
+    >>> float(teacher_grounded([-1.0, -4.0], 0.5))
     -2.0
     """
     weights = discount ** np.arange(len(log_probs))
-    return float(np.asarray(log_probs, dtype=np.float64) @ weights / weights.sum())
+    return np.asarray(weights @ np.asarray(log_probs, dtype=np.float64) / weights.sum())
 
 
 def running_average(values: np.ndarray, newest: float) -> np.ndarray:

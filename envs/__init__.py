@@ -3,3 +3,8 @@
 import gymnasium
 
 gymnasium.register("ATESD/Exposure-v0", entry_point="envs.exposure_env:ExposureEnv")
+gymnasium.register(
+    "ATESD/Surrogate-v0",
+    entry_point="envs.surrogate_env:SurrogateEnv",
+    vector_entry_point="envs.surrogate_env:SurrogateVectorEnv",
+)

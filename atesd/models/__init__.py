@@ -1,7 +1,8 @@
-"""The students: three embedded base models of rising competence, and any causal model in a folder."""
+"""The students: three embedded base models of rising competence, any causal model in a folder, and surrogates."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 from atesd.errors import UserError
 from atesd.prompts import STYLES
 from atesd.registry import Config, register
+from atesd.surrogate import NULL, family
 
 if TYPE_CHECKING:
     from atesd.config import RunConfig
@@ -70,3 +72,38 @@ class TinyConfig(EmbeddedConfig):
 @dataclass
 class TinyStrongConfig(EmbeddedConfig):
     """Greedy accuracy about .87."""
+
+
+@register("model", "surrogate")
+@dataclass
+class SurrogateConfig(Config):
+    """A closed-form student with a known best exposure (``atesd.surrogate``): no data, no teacher, a run in a second.
+
+    Attributes:
+        family: how its best exposure moves; a key of ``atesd.surrogate.FAMILIES``.
+        noise: standard deviation of its readings. ours
+    """
+
+    family: str | None = "static"
+    noise: float = 0.01
+
+    def __post_init__(self) -> None:
+        self.family = NULL if self.family is None else self.family  # the command line reads null as nothing
+        family(self.family, "model.family")
+        if not 0 <= self.noise < math.inf:
+            raise UserError(f"model.noise must be a finite number of 0 or more, got {self.noise}")
+
+    def trainer(self, run: RunConfig, signal: Signal, task: Task, stopwatch: Stopwatch) -> StudentTrainer:
+        """Return what trains the student of this run's seed."""
+        if run.baseline is not None:
+            raise UserError(
+                f"baseline={run.baseline.name} needs a student that reads its signal; model=surrogate answers to "
+                "exposure alone, so name a controller or another model"
+            )
+        from atesd.training.surrogate_trainer import SurrogateTrainer
+
+        assert self.family is not None
+        trainer: StudentTrainer = SurrogateTrainer(
+            self.family, self.noise, run.seed, run.train.updates, run.reward.signal
+        )
+        return trainer
