@@ -17,7 +17,12 @@ COMPOSERS = {"atesd.run", "atesd.league", "atesd.oracle", "atesd.compare", "ates
 # Modules that may import an engine at the top: everything else does so inside functions, and so starts at once.
 ENGINE_ROOMS = ("atesd.training", "atesd.losses", "atesd.pretrain")
 # Settings that the command line imports must not load an engine even though they lie in an engine room.
-ENGINE_FREE = ("atesd.training", "atesd.training.engine", "atesd.training.rollout")
+ENGINE_FREE = (
+    "atesd.training",
+    "atesd.training.engine",
+    "atesd.training.rollout",
+    "atesd.training.surrogate_trainer",
+)
 
 
 @dataclass(frozen=True)
