@@ -151,7 +151,8 @@ def main() -> None:
     try:
         _run()
     except (HydraException, OmegaConfBaseException) as error:
-        sys.exit(f"error: {' '.join(str(error).split())}; --help lists every setting")
+        words = f"{error} {error.__cause__ or ''}".split()
+        sys.exit(f"error: {' '.join(words)}; --help lists every setting")
 
 
 REGISTERED = (controllers, baselines, atesd.models, atesd.tasks, atesd.training.engine, atesd.training.rollout)
