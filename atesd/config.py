@@ -9,10 +9,10 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 
+from atesd.distillation import SignalConfig
 from atesd.errors import UserError
 from atesd.exposure import Cut
 from atesd.rewards import RewardConfig
-from atesd.signals import SignalConfig
 
 
 @dataclass

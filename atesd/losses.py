@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor
 
-from atesd.signals import Divergence
+from atesd.divergence import Divergence
 
 
 def token_divergence(

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from atesd.config import CheckpointConfig, EnvConfig, EvalConfig, RunConfig, TeacherConfig, TrainConfig
+from atesd.distillation import SignalConfig
 from atesd.errors import UserError
 from atesd.models import ModelConfig
 from atesd.rewards import Kind, RewardConfig
-from atesd.signals import SignalConfig
 from atesd.training.engine import DeepSpeedConfig
 from baselines.grpo import GrpoConfig
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from atesd.divergence import Divergence
 from atesd.losses import entropy, tail_mean, token_divergence, token_log_probs, top1_disagreement
-from atesd.signals import Divergence
 
 CLIPS = (math.inf, 0.05, 0.005)
 TEMPERATURES = (1.0, 1.1, 0.7)

@@ -9,7 +9,8 @@ import pytest
 import baselines
 from atesd import registry
 from atesd.config import RunConfig
-from atesd.signals import BaselineConfig, Distillation, Signal
+from atesd.distillation import Distillation
+from atesd.signals import BaselineConfig, Signal
 
 FILES = sorted(path.stem for path in Path(baselines.__file__).parent.glob("*.py") if path.stem != "__init__")
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from atesd.config import TeacherConfig, TeacherKind
+from atesd.divergence import Divergence
 from atesd.errors import UserError
 from atesd.losses import token_divergence
-from atesd.signals import Divergence
 from atesd.tasks.problem import Problem
 from atesd.training import teacher, weights
 from atesd.training.language_model import LanguageModel
