@@ -75,6 +75,12 @@ class Logbook:
             if (self.folder / log).exists():
                 os.truncate(self.folder / log, size)
 
+    def clear(self) -> None:
+        """Forget all rows."""
+        if self.writes:
+            for log in LOGS:
+                (self.folder / log).unlink(missing_ok=True)
+
     def summarise(self, summary: dict[str, Any]) -> None:
         """Replace ``summary.json`` in one step."""
         if self.writes:

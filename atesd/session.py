@@ -13,8 +13,8 @@ from atesd.checkpoints import Checkpoints
 from atesd.config import RunConfig
 from atesd.decisions import Decision, DecisionLedger, Matured
 from atesd.errors import UserError
-from atesd.interfaces import Controller, Observation, Reading, State, StudentTrainer, UpdateReport
-from atesd.logbook import LOGS, Logbook, finite, provenance
+from atesd.interfaces import Action, Controller, Observation, Reading, State, StudentTrainer, UpdateReport
+from atesd.logbook import Logbook, finite, provenance
 from atesd.progress import Display
 from atesd.statistics import accuracy
 from atesd.stopwatch import Stopwatch
@@ -82,8 +82,12 @@ class Session:
         state = self.checkpoints.load_newest()
         if state is None:
             self.display.say("no checkpoint yet: the run begins again")
-            self.logbook.cut_back(dict.fromkeys(LOGS, 0))
-            return self.begin()
+            self.logbook.clear()
+            self.begin()
+        else:
+            self._take_over(state)
+
+    def _take_over(self, state: State) -> None:
         self.logbook.cut_back(state["logs"])
         self.controller.load_state_dict(state["controller"])
         self.ledger.load_state_dict(state["ledger"])
@@ -92,18 +96,18 @@ class Session:
         self.observation, _ = self.environment.resume(state["environment"])
         self.display.say(f"resumed after student update {self.trainer.updates_done}")
 
-    def play(self, windows: int | None = None) -> None:
-        """Play up to ``windows`` hold windows, or all that are left.
+    def play(self) -> None:
+        """Play the hold windows that are left.
 
         Raises:
             Stopped: a signal asked the run to stop; a checkpoint holds all of it.
-            UserError: the student diverged.
+            UserError: the student diverged, or the controller chose what it may not.
         """
-        last = self.run.windows if windows is None else self.decisions + windows
-        while self.trainer.updates_done < self.updates and self.decisions < last:
-            self._window()
+        while self.trainer.updates_done < self.updates:
+            self._window(self._decide())
             stop = self.trainer.any_rank(self.stop_requested)
-            if stop or self.decisions % self.run.checkpoint.every == 0 or self.decisions == last:
+            done = self.trainer.updates_done == self.updates
+            if stop or done or self.decisions % self.run.checkpoint.every == 0:
                 self._checkpoint()
             if stop:
                 raise Stopped
@@ -120,6 +124,7 @@ class Session:
                 from atesd import figures
 
                 figures.draw(self.logbook)
+        self.trainer.any_rank(False)  # every process waits until the rows are written
         summary = self._summary() | describe | provenance()
         self.logbook.summarise(summary)
         return summary
@@ -140,9 +145,16 @@ class Session:
             for number, handler in previous.items():
                 signal.signal(number, handler)
 
-    def _window(self) -> None:
-        with self.stopwatch.phase("controller"):
-            action = self.controller.act(self.observation, self.decisions)
+    def _decide(self) -> Action:
+        """Ask the controller; where it fails, save everything up to here before the run stops."""
+        try:
+            with self.stopwatch.phase("controller"):
+                return self.controller.act(self.observation, self.decisions)
+        except Exception:
+            self._checkpoint()
+            raise
+
+    def _window(self, action: Action) -> None:
         update = self.trainer.updates_done
         self.ledger.open(
             Decision(

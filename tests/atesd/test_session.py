@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from transformers import AutoModelForCausalLM
 import atesd.run
 from atesd.config import CheckpointConfig, EnvConfig, EvalConfig, RunConfig, TeacherConfig, TeacherKind, TrainConfig
 from atesd.errors import UserError
+from atesd.interfaces import Action, Observation, Setting
 from atesd.models import ModelConfig
 from atesd.rewards import ProgressSignal, RewardConfig
 from atesd.session import Stopped
@@ -35,7 +36,7 @@ from baselines.none import NoneConfig
 from baselines.opsd import OpsdConfig
 from baselines.sft import SftConfig
 from controllers.beta_reinforce import BetaReinforceConfig
-from controllers.fixed import FixedConfig
+from controllers.fixed import Fixed, FixedConfig
 
 MakeRun = Callable[..., RunConfig]
 
@@ -255,3 +256,35 @@ def test_every_progress_signal_is_measured_and_its_cost_counted(make_run: MakeRu
         assert last["probe/progress_signal"] == last["loss/optimised"]
     if measured is ProgressSignal.probe_success:
         assert last["probe/progress_signal"] == 1.0  # a random model fails every problem
+
+
+class Broken(Fixed):
+    """Plays two windows, then asks for more than everything."""
+
+    def choose(self, observation: Observation, decision: int) -> Action:
+        return Action(0.5 if decision < 2 else 1.5)
+
+
+@dataclass
+class BrokenConfig(FixedConfig):
+    def controller(self, setting: Setting) -> Broken:
+        return Broken(setting, 0.5)
+
+
+def test_a_broken_controller_stops_its_window_and_loses_nothing(make_run: MakeRun) -> None:
+    run = make_run(controller=BrokenConfig(name="broken"))
+    with pytest.raises(UserError, match=r"controller broken, window 2: chose exposure 1\.5"):
+        play(run)
+    assert len(rows(run, "metrics.jsonl")) == 4
+    assert [path.name for path in (Path(run.output_dir) / "checkpoints").iterdir()] == ["update_000004"]
+
+
+def test_a_run_killed_before_its_first_checkpoint_begins_again(make_run: MakeRun) -> None:
+    whole, killed = make_run("whole"), make_run("killed")
+    for run in (whole, killed):
+        play(run)
+    folder = Path(killed.output_dir)
+    (folder / "summary.json").write_text('{"complete": false}')
+    shutil.rmtree(folder / "checkpoints")
+    play(replace(killed, resume=True))
+    assert_same_run(whole, killed, ("metrics.jsonl", "decisions.jsonl", "evaluations.jsonl"))
