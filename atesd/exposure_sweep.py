@@ -106,7 +106,7 @@ def draw(runs: list[dict[str, Any]], path: Path) -> None:
     ends.plot(exposures, overall, "k", lw=2, label="all; a dash per seed")
     ends.axhline(float(np.mean([run["accuracy/before"] for run in runs])), color="grey", ls=":", label="base")
     ends.set(xlabel="exposure", ylabel="accuracy after training", ylim=(0, 1))
-    ends.legend(fontsize=7)
+    ends.legend(fontsize=7, loc="lower left", ncols=3)
     for key, label in (("mismatch/early_top1_disagreement", "first 20 updates"), ("mismatch/top1_disagreement", "all")):
         gaps.plot(exposures, [np.mean([run[key] for run in g]) for g in groups.values()], marker="o", label=label)
     gaps.set(xlabel="exposure", ylabel="top-1 disagreement", ylim=(0, None))
