@@ -257,7 +257,7 @@ def main() -> None:
                 raise UserError(f"{key} is missing; name the recorded run and the folder that takes the study")
         config = OmegaConf.to_object(settings)
     except OmegaConfBaseException as error:
-        raise UserError(str(error).splitlines()[0]) from error
+        raise UserError(" ".join(str(error).split())) from error
     assert isinstance(config, OracleConfig)
     quiet()
     for line in lines(oracle(config)):

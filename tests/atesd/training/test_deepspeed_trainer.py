@@ -121,6 +121,7 @@ def test_a_fork_leaves_no_trace_in_the_run(settings: Settings) -> None:
         forked.restore(snapshot)
     reports = [[student.update(exposure) for exposure in (0.2, 0.9)] for student in (forked, straight)]
     assert reports[0] == reports[1]
+    assert forked.engine.global_steps == straight.engine.global_steps == 2
     assert weights.fingerprint(forked.engine.module) == weights.fingerprint(straight.engine.module)
 
 
