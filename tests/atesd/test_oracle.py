@@ -172,7 +172,8 @@ def test_states_of_other_settings_are_not_mixed(surrogate_run: RunConfig, tmp_pa
 
 def test_several_runs_are_pooled(surrogate_run: RunConfig, tmp_path: Path) -> None:
     runs = [surrogate_run, make_surrogate(tmp_path / "other", seed=1)]
-    config = study(surrogate_run, run=[run.output_dir for run in runs], lookahead=8, output_dir=str(tmp_path))
+    config = study(surrogate_run, lookahead=8, output_dir=str(tmp_path))
+    config = replace(config, run=[run.output_dir for run in runs])
     result = oracle(config)
     assert [state["run"] for state in result["states"]] == [run.output_dir for run in runs for _ in range(5)]
     with pytest.raises(UserError, match="each once"):
@@ -183,7 +184,7 @@ def test_the_oracle_finds_the_best_exposure_of_a_surrogate(tmp_path: Path) -> No
     model = SurrogateConfig(name="surrogate", family="static", noise=0.0)
     run = make_surrogate(tmp_path / "run", model=model)
     grid = [0.0, 0.25, 0.5, 0.75, 1.0]
-    result = oracle(study(run, lookahead=8, exposures=grid, problems=20_000, after=After.held))
+    result = oracle(study(run, lookahead=8, exposures=grid, problems=5_000, after=After.held))
     best = environment(read(Path(run.output_dir))).trainer.student.law.centre.item()  # type: ignore[attr-defined]
     expected = min(grid, key=lambda exposure: abs(exposure - best))
     assert {state["best_exposure"] for state in result["states"]} == {expected}
