@@ -6,13 +6,16 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from atesd.errors import UserError
 from atesd.registry import Config
+
+if TYPE_CHECKING:
+    from atesd.rewards import ProgressSignal
 
 Observation = NDArray[np.float32]
 State = dict[str, Any]
@@ -183,6 +186,13 @@ class StudentTrainer(ABC):
     def evaluate(self, count: int) -> list[Verdict]:
         """Answer the first ``count`` evaluation problems."""
 
+    @abstractmethod
+    def measure(self) -> dict[ProgressSignal, float]:
+        """Measure the progress signals that need generation, as the student is now; empty where it generates nothing.
+
+        ``loss`` and ``probe_nll`` are in every reading.
+        """
+
     @property
     @abstractmethod
     def updates_done(self) -> int:
@@ -196,6 +206,18 @@ class StudentTrainer(ABC):
     def any_rank(self, flag: bool) -> bool:
         """Return whether the flag is set on any process; every process must ask."""
         return flag
+
+    @abstractmethod
+    def snapshot(self) -> Any:
+        """Return the student as it is now, in memory; later updates do not change it.
+
+        Raises:
+            UserError: these settings keep the student where it cannot be copied exactly.
+        """
+
+    @abstractmethod
+    def restore(self, snapshot: Any) -> None:
+        """Bring back what ``snapshot`` returned, bit for bit and as often as wanted."""
 
     @abstractmethod
     def save(self, folder: Path) -> None:

@@ -37,9 +37,9 @@ def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float
     return float(interval.low), float(interval.high)
 
 
-def mean(values: Values | Sequence[float]) -> Values:
+def mean(values: ArrayLike) -> Values:
     """Return the mean over the last axis."""
-    return np.asarray(np.mean(values, axis=-1))
+    return np.asarray(np.asarray(values, np.float64).mean(axis=-1))
 
 
 def iqm(values: ArrayLike) -> Values:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import gymnasium
@@ -18,6 +19,14 @@ from atesd.rewards import RewardRule
 
 # Paid for a window in which the student diverged. ours
 DIVERGED_REWARD = -1.0
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A student, as its trainer keeps it, and what the environment remembers."""
+
+    student: Any
+    environment: State
 
 
 class ExposureEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
@@ -88,6 +97,19 @@ class ExposureEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
         self.state = RunningState(self.last)
         self.state.load_state_dict(state["running"])
         return self._observation(), self._info([self.last])
+
+    def snapshot(self) -> Snapshot:
+        """Return student and environment as they are now, in memory, for ``restore``.
+
+        Raises:
+            UserError: the trainer cannot copy its student exactly.
+        """
+        return Snapshot(self.trainer.snapshot(), copy.deepcopy(self.state_dict()))
+
+    def restore(self, snapshot: Snapshot) -> tuple[Observation, dict[str, Any]]:
+        """Go back to a snapshot, bit for bit and as often as wanted; the same steps then give the same numbers."""
+        self.trainer.restore(snapshot.student)
+        return self.resume(copy.deepcopy(snapshot.environment))
 
     def _update(self, exposure: float) -> Reading:
         report = self.trainer.update(exposure)

@@ -6,7 +6,9 @@ import copy
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,6 +31,23 @@ from atesd.training.sequences import completion_logits
 
 STATE_FILE = "trainer.json"
 ENGINE_TAG = "engine"
+
+
+# What the engine counts, and decides by when to step.
+COUNTERS = ("micro_steps", "global_steps", "global_samples", "skipped_steps")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One rank's student in memory: copies, which no update changes."""
+
+    weights: dict[str, Tensor]
+    teacher: dict[str, Tensor]
+    optimizer: dict[str, Any]
+    counters: dict[str, int]
+    random: list[Tensor]
+    updates_done: int
+    position: int
 
 
 class DeepSpeedTrainer(StudentTrainer):
@@ -220,6 +239,39 @@ class DeepSpeedTrainer(StudentTrainer):
         answers = answer(self.rollout, self.student, problems, self.run.eval.batch_size)
         verdicts = [Verdict(p.id, p.difficulty, right) for p, right in zip(problems, answers.correct, strict=True)]
         return [verdict for share in self.ranks.gather(verdicts) for verdict in share]
+
+    def measure(self) -> dict[ProgressSignal, float]:
+        shares = self.ranks.gather(self.probe.measure_generated())
+        return {signal: mean([share[signal] for share in shares]) for signal in shares[0]}
+
+    def snapshot(self) -> Snapshot:
+        if self.run.deepspeed.stage:
+            raise UserError(
+                f"deepspeed.stage={self.run.deepspeed.stage} shards the student over flat partitions that are not "
+                "copied in memory; a snapshot needs deepspeed.stage=0"
+            )
+        return Snapshot(
+            weights.snapshot(self.engine.module),
+            self.teacher.snapshot(),
+            copy.deepcopy(self.engine.optimizer.state_dict()),
+            {name: getattr(self.engine, name) for name in COUNTERS},
+            [torch.get_rng_state(), *torch.cuda.get_rng_state_all()],  # a model with dropout draws from these
+            self._updates_done,
+            self.collector.position,
+        )
+
+    def restore(self, snapshot: Snapshot) -> None:
+        weights.restore(self.engine.module, snapshot.weights)
+        self.teacher.restore(snapshot.teacher)
+        # The optimizer keeps the tensors it is given and updates them in place.
+        self.engine.optimizer.load_state_dict(copy.deepcopy(snapshot.optimizer))
+        for name, count in snapshot.counters.items():
+            setattr(self.engine, name, count)
+        own, *others = snapshot.random
+        torch.set_rng_state(own)
+        torch.cuda.set_rng_state_all(others)
+        self._updates_done, self.collector.position = snapshot.updates_done, snapshot.position
+        self.collector.take_tokens()
 
     def save(self, folder: Path) -> None:
         self.engine.save_checkpoint(folder, tag=ENGINE_TAG)

@@ -46,22 +46,25 @@ class Probe:
 
     def measure(self, signal: ProgressSignal) -> Measure:
         """Return a progress signal that needs generation."""
-        measures: dict[ProgressSignal, Callable[[], Measure]] = {
-            ProgressSignal.probe_success: self._failures,
-            ProgressSignal.answer_nll: self._answer_nll,
-        }
-        return measures[signal]()
+        return self._generated[signal](self.rollout.generate(self.prompts, keys=None))
 
-    def _failures(self) -> Measure:
-        """Count the problems the student answers wrongly, greedily."""
+    def measure_generated(self) -> dict[ProgressSignal, Measure]:
+        """Return all progress signals that need generation, from one generation, which each of them counts."""
         completions = self.rollout.generate(self.prompts, keys=None)
+        return {signal: measure(completions) for signal, measure in self._generated.items()}
+
+    @property
+    def _generated(self) -> dict[ProgressSignal, Callable[[list[list[int]]], Measure]]:
+        return {ProgressSignal.probe_success: self._failures, ProgressSignal.answer_nll: self._answer_nll}
+
+    def _failures(self, completions: list[list[int]]) -> Measure:
+        """Count the problems the student answers wrongly, greedily."""
         texts = [self.language.decode(completion) for completion in completions]
         wrong = [not self.language.style.is_correct(p, text) for p, text in zip(self.problems, texts, strict=True)]
         return Measure(float(sum(wrong)), len(wrong), 0, sum(map(len, completions)))
 
-    def _answer_nll(self) -> Measure:
+    def _answer_nll(self, completions: list[list[int]]) -> Measure:
         """Return the NLL of the right answer after the student's own greedy reasoning."""
-        completions = self.rollout.generate(self.prompts, keys=None)
         prefixes = []
         for problem, prompt, completion in zip(self.problems, self.prompts, completions, strict=True):
             reasoning = self.language.style.reasoning(self.language.decode(completion))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from atesd.errors import UserError
-from atesd.interfaces import Reading, StudentTrainer, UpdateReport, Verdict
+from atesd.interfaces import Reading, State, StudentTrainer, UpdateReport, Verdict
 from atesd.rewards import ProgressSignal
 from atesd.surrogate import CHANNELS, Minds, Surrogates, Values, family
 
@@ -93,11 +94,20 @@ class SurrogateTrainer(StudentTrainer):
     def evaluate(self, count: int) -> list[Verdict]:
         return [Verdict(f"surrogate-{i}", 1, right) for i, right in enumerate(self.student.answers(count)[0].tolist())]
 
+    def measure(self) -> dict[ProgressSignal, float]:
+        return {}
+
     def save(self, folder: Path) -> None:
         (folder / STATE_FILE).write_text(json.dumps(self._state()))
 
     def load(self, folder: Path) -> None:
-        state = json.loads((folder / STATE_FILE).read_text())
+        self.restore(json.loads((folder / STATE_FILE).read_text()))
+
+    def snapshot(self) -> State:
+        return copy.deepcopy(self._state())
+
+    def restore(self, snapshot: State) -> None:
+        state = copy.deepcopy(snapshot)
         self.settings = state["settings"]
         self._renew()
         self.student.update_count = state["updates_done"]
@@ -107,6 +117,6 @@ class SurrogateTrainer(StudentTrainer):
         folder.mkdir(exist_ok=True)
         (folder / "surrogate.json").write_text(json.dumps({**self._state(), "competence": self.competence}) + "\n")
 
-    def _state(self) -> dict[str, object]:
+    def _state(self) -> State:
         minds = {name: values.tolist() for name, values in asdict(self.student.minds).items()}
         return {"settings": self.settings, "updates_done": self.updates_done, "minds": minds}

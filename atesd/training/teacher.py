@@ -36,6 +36,13 @@ class Teacher(ABC):
     def load(self, folder: Path) -> None:  # noqa: B027
         """Read what ``save`` wrote."""
 
+    def snapshot(self) -> dict[str, Tensor]:
+        """Return a copy of the weights that follow the student; empty where there are none of its own."""
+        return {}
+
+    def restore(self, stored: dict[str, Tensor]) -> None:  # noqa: B027
+        """Take back what ``snapshot`` returned."""
+
 
 class FrozenTeacher(Teacher):
     """The initial student, which a resumed run loads again from the same folder."""
@@ -64,6 +71,12 @@ class EmaTeacher(Teacher):
 
     def load(self, folder: Path) -> None:
         weights.load(self.model, folder / self.FILE)
+
+    def snapshot(self) -> dict[str, Tensor]:
+        return weights.snapshot(self.model)
+
+    def restore(self, stored: dict[str, Tensor]) -> None:
+        weights.restore(self.model, stored)
 
 
 class LiveTeacher(Teacher):

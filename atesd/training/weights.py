@@ -34,17 +34,26 @@ def copy_into(source: nn.Module, target: nn.Module, share: float = 1.0) -> None:
                 targets[name].lerp_(weight.to(targets[name].device), share)
 
 
+def snapshot(module: nn.Module) -> dict[str, Tensor]:
+    """Return a copy of every weight."""
+    return {name: weight.contiguous().clone() for name, weight in whole(module)}
+
+
+def restore(module: nn.Module, stored: dict[str, Tensor]) -> None:
+    """Copy stored weights into a module that is not sharded."""
+    with torch.no_grad():
+        for name, weight in module.named_parameters():
+            weight.copy_(stored[name])
+
+
 def save(module: nn.Module, path: Path) -> None:
     """Write a module that no engine holds."""
-    save_file({name: weight.contiguous().clone() for name, weight in whole(module)}, path)
+    save_file(snapshot(module), path)
 
 
 def load(module: nn.Module, path: Path) -> None:
     """Read what ``save`` wrote."""
-    stored = load_file(path)
-    with torch.no_grad():
-        for name, weight in module.named_parameters():
-            weight.copy_(stored[name])
+    restore(module, load_file(path))
 
 
 def fingerprint(module: nn.Module) -> str:

@@ -147,5 +147,22 @@ def test_resuming_goes_on_where_the_run_stopped(tmp_path):
     assert tuple(rest) == expected[1:]
 
 
+def test_a_restored_environment_repeats_its_steps_and_forks_leave_no_trace():
+    straight, forked = environment(updates=12), environment(updates=12)
+    expected = play(straight, [0.2, 0.9, 0.5])
+    play(forked, [0.2])
+    snapshot = forked.snapshot()
+    for exposures in ([1.0], [0.0, 0.3], []):
+        for exposure in exposures:
+            forked.step(np.array([exposure]))
+        observation, info = forked.restore(snapshot)
+        np.testing.assert_array_equal(observation, expected[1][0])
+        assert info == {"update": 4, "readings": expected[1][-1]["readings"][-1:]}
+    for exposure, (observation, *rest) in zip([0.9, 0.5], expected[2:], strict=True):
+        found, *others = forked.step(np.array([exposure]))
+        np.testing.assert_array_equal(found, observation)
+        assert others == rest
+
+
 def test_it_is_registered_under_its_name():
     assert gymnasium.spec("ATESD/Exposure-v0").entry_point == "envs.exposure_env:ExposureEnv"

@@ -91,6 +91,73 @@ def test_the_same_seed_makes_the_same_student_bit_for_bit_and_a_checkpoint_goes_
         resumed.start(0.5)
 
 
+@pytest.mark.parametrize("kind", TeacherKind)
+@pytest.mark.parametrize("micro_batch_size", [2, 8])
+def test_a_restored_student_repeats_its_updates_bit_for_bit(
+    kind: TeacherKind, micro_batch_size: int, settings: Settings
+) -> None:
+    student = trainer(settings(micro_batch_size, teacher=TeacherConfig(kind, 0.3)))
+    student.update(0.5)
+    snapshot, before = student.snapshot(), weights.fingerprint(student.engine.module)
+    first = [student.update(exposure) for exposure in (0.0, 0.7)], weights.fingerprint(student.engine.module)
+    student.restore(snapshot)
+    assert (weights.fingerprint(student.engine.module), student.updates_done) == (before, 1)
+    other = [student.update(1.0) for _ in range(3)], weights.fingerprint(student.engine.module)
+    student.restore(snapshot)
+    again = [student.update(exposure) for exposure in (0.0, 0.7)], weights.fingerprint(student.engine.module)
+    assert first == again
+    assert first[1] != other[1] != before
+
+
+def test_a_fork_leaves_no_trace_in_the_run(settings: Settings) -> None:
+    forked, straight = (trainer(settings(teacher=TeacherConfig(TeacherKind.ema, 0.3))) for _ in range(2))
+    for student in (forked, straight):
+        student.start(0.5)
+    snapshot = forked.snapshot()  # before the first update the optimizer has no state yet
+    for exposure in (0.0, 1.0):
+        forked.update(exposure)
+        forked.measure()
+        forked.evaluate(3)
+        forked.restore(snapshot)
+    reports = [[student.update(exposure) for exposure in (0.2, 0.9)] for student in (forked, straight)]
+    assert reports[0] == reports[1]
+    assert forked.engine.global_steps == straight.engine.global_steps == 2
+    assert weights.fingerprint(forked.engine.module) == weights.fingerprint(straight.engine.module)
+
+
+def test_a_snapshot_is_a_copy_in_both_directions(settings: Settings) -> None:
+    student = trainer(settings(teacher=TeacherConfig(TeacherKind.ema, 0.3)))
+    student.update(0.5)
+    snapshot = student.snapshot()
+    tensors = [
+        *snapshot.weights.values(),
+        *snapshot.teacher.values(),
+        *(tensor for entry in snapshot.optimizer["state"].values() for tensor in entry.values()),
+    ]
+    before = [tensor.clone() for tensor in tensors]
+    student.update(0.5)
+    student.restore(snapshot)
+    student.update(0.5)
+    with torch.no_grad():
+        for module in (student.engine.module, student.teacher.model):
+            for weight in module.parameters():
+                weight.zero_()
+    assert len(tensors) > 50
+    assert all(map(torch.equal, tensors, before))
+
+
+@pytest.mark.parametrize("stage", [1, 2, 3])
+def test_a_sharded_student_has_no_snapshot(stage: int, settings: Settings) -> None:
+    with pytest.raises(UserError, match=rf"deepspeed\.stage={stage} shards the student .* deepspeed\.stage=0"):
+        trainer(settings(stage=stage)).snapshot()
+
+
+def test_measuring_gives_what_an_update_with_that_signal_reads(settings: Settings) -> None:
+    for signal, value in trainer(settings()).measure().items():
+        reward = RewardConfig(lookahead=2, probe_problems=3, signal=signal)
+        assert trainer(settings(reward=reward)).start(0.5).progress_signal == value
+
+
 @pytest.mark.parametrize("signal", ProgressSignal)
 def test_every_progress_signal_is_measured(signal: ProgressSignal, settings: Settings) -> None:
     student = trainer(settings(reward=RewardConfig(lookahead=2, probe_problems=3, signal=signal)))
