@@ -10,7 +10,7 @@ from typing import Any
 class PrivateRandomness:
     """Within ``with``, Python's, NumPy's and torch's global CPU generators are ours; outside, everybody else's.
 
-    Ours go on where the last block left them, and so do the others. The library inside seeds them before its first draw.
+    Ours go on where the last block left them, and so do the others. The library inside seeds ours before it draws.
     """
 
     def __init__(self) -> None:
