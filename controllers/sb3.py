@@ -1,8 +1,8 @@
 """Stable-Baselines3 as a controller: ``controller=sb3 controller.algo=PPO controller.mode=online``.
 
-``online`` learns from the run's own rewards, with sizes fitted to its number of windows (``sb3_recipes``) and SB3's own
-``learn()`` in charge (``sb3_online``). ``pretrained`` trains on randomised surrogate students and then plays the frozen
-policy (``sb3_pretrained``). SB3 draws from the process-wide generators; it gets private copies of them (``randomness``).
+``online`` (``sb3_online``) learns from the run's own rewards, with SB3's own ``learn()`` in charge and sizes fitted to
+the number of windows (``sb3_recipes``). ``pretrained`` (``sb3_pretrained``) trains on randomised surrogate students and
+then plays the frozen policy. SB3 draws from the process-wide generators; it gets private ones (``randomness``).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from atesd.surrogate import FAMILIES, NULL, family
 from controllers.bandit import LEVELS, checked_levels
 from controllers.sb3_online import Online
 from controllers.sb3_pretrained import Pretrained
-from controllers.sb3_recipes import RECIPES, Algorithm, Recipe, Sizes
+from controllers.sb3_recipes import LEAST, RECIPES, Algorithm, Recipe, Sizes
 
 
 class Mode(Enum):
@@ -56,7 +56,7 @@ class Sb3Config(ControllerConfig):
     mode: Mode = Mode.online
     settings: dict[str, Any] = field(default_factory=dict)
     levels: list[float] = field(default_factory=lambda: list(LEVELS))
-    pretrain_windows: int = 40_960
+    pretrain_windows: int = 20_480
     families: list[str] = field(default_factory=lambda: [name for name in FAMILIES if name != NULL])
     noise: list[float] = field(default_factory=lambda: [0.001, 0.03])
     choosing: Choosing = Choosing.likeliest
@@ -84,7 +84,7 @@ class Sb3Config(ControllerConfig):
     def controller(self, setting: Setting) -> Controller:
         return {Mode.online: Online, Mode.pretrained: Pretrained}[self.mode](setting, self)
 
-    def sizes(self, fitted: Sizes, windows: int, environments: int = 1) -> Sizes:
+    def sizes(self, fitted: Sizes, windows: float, environments: int = 1) -> Sizes:
         """Return the fitted sizes with the user's settings in their place.
 
         Args:
@@ -92,24 +92,46 @@ class Sb3Config(ControllerConfig):
             environments: side by side.
 
         Raises:
-            UserError: there is no such setting, or with these values no gradient update would ever be made.
+            UserError: there is no such setting, it does not take such a value, or with these values no gradient update
+                would ever be made.
         """
-        for key in self.settings:
+        for key, value in self.settings.items():
             if key not in fitted:
                 raise UserError(
                     f"controller.settings.{key} is no setting of controller.algo={self.algo.value} here; "
                     f"allowed are {', '.join(fitted)}"
                 )
+            refuse_value(key, value, fitted[key])
         sizes = fitted | self.settings
         first = self.recipe.first_update(sizes, environments)
         if first > windows:
             values = ", ".join(f"{key}={sizes[key]}" for key in self.recipe.blocking())
             raise UserError(
                 f"controller.settings: with {values} the first gradient update of {self.algo.value} would come after "
-                f"{first:g} finished windows, and there are {windows}; use smaller ones, or leave them to be fitted"
+                f"{first:g} finished windows, and there are {windows:g}; use smaller ones, or leave them to be fitted"
             )
         return sizes
 
     def exposure(self, action: float) -> float:
         """Return the exposure of a policy's action: a level for DQN, else [-1, 1], clipped, mapped to [0, 1]."""
         return self.levels[int(action)] if self.recipe.discrete else (min(max(action, -1.0), 1.0) + 1) / 2
+
+
+def refuse_value(key: str, value: Any, fitted: Any) -> None:
+    """Raise ``UserError`` unless one of SB3's settings may have this value in place of the fitted one.
+
+    >>> refuse_value("n_steps", 1, 5)
+    Traceback (most recent call last):
+    atesd.errors.UserError: controller.settings.n_steps must be a whole number, at least 2, such as 5; got 1
+    """
+    if isinstance(fitted, bool):
+        allowed, fits = "true or false", isinstance(value, bool)
+    elif isinstance(fitted, int):
+        least = LEAST.get(key, 1)
+        allowed = f"a whole number, at least {least}"
+        fits = isinstance(value, int) and not isinstance(value, bool) and value >= least
+    else:
+        allowed = "a finite number, at least 0"
+        fits = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+    if not fits:
+        raise UserError(f"controller.settings.{key} must be {allowed}, such as {fitted}; got {value}")

@@ -108,7 +108,8 @@ class LateRewards(BaseCallback):
         self.env = env
 
     def _on_step(self) -> bool:
-        buffer = getattr(self.model, "replay_buffer", None) or self.model.rollout_buffer  # type: ignore[attr-defined]
+        model: Any = self.model
+        buffer = model.replay_buffer if hasattr(model, "replay_buffer") else model.rollout_buffer
         newest = self.env.steps - 1
         first = newest - newest % buffer.buffer_size
         for step, score in self.env.scores.items():
@@ -202,4 +203,5 @@ def features(first: Sequence[float], observation: Sequence[float]) -> Features:
     >>> features([0.5, 0.25], [0.75, 0.25]).tolist()
     [2.5, 0.0]
     """
-    return ((np.asarray(observation) - np.asarray(first)) / FEATURE_SCALE).astype(np.float32)
+    change: NDArray[np.float64] = np.asarray(observation) - np.asarray(first)
+    return np.asarray(change / FEATURE_SCALE, np.float32)

@@ -8,6 +8,7 @@ what the run chose, or it is refused.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,29 +20,47 @@ from controllers.sb3_recipes import Draw, sb3_seed
 
 if TYPE_CHECKING:
     from controllers.sb3 import Sb3Config
+    from controllers.sb3_learner import Learner
 
 # How far a replayed exposure may lie from the played one: none on the same machine, last digits on another. ours
 REPLAY_TOLERANCE = 1e-4
-# Below it no on-policy sizes could make an update: SB3 wants rollouts of 2 steps, and the last window's never ends.
+# In fewer, no sizes make an update of use: a rollout has 2 steps or more, and nothing follows the last window. Such a
+# run is played with the initial policy, whatever the settings. ours
 LEARNABLE_WINDOWS = 3
 
 
 class Online(Controller):
-    """Learns from the run's rewards as they mature."""
+    """Learns from the run's rewards as they mature.
+
+    Attributes:
+        learner: what lives through the run.
+        steps: which choice each decision was; a controller inside another one does not make them all.
+        rewards: those the learner knows, by step.
+        arrived: those it does not know yet, [step, reward].
+        past: what the learner has lived through, one dictionary per step.
+    """
+
+    learner: Learner
+    steps: dict[int, int]
+    rewards: dict[int, float]
+    arrived: list[list[float]]
+    past: list[dict[str, Any]]
 
     def __init__(self, setting: Setting, config: Sb3Config) -> None:
         super().__init__(setting)
         self.config = config
         fitted = config.recipe.online_sizes(setting.windows)
-        learnable = setting.windows >= LEARNABLE_WINDOWS
-        self.sizes = config.sizes(fitted, setting.windows - 1 if learnable else np.iinfo(np.int64).max)
+        finished = setting.windows - 1 if setting.windows >= LEARNABLE_WINDOWS else math.inf
+        self.sizes = config.sizes(fitted, finished)
         self._forget()
 
     def choose(self, observation: Observation, decision: int) -> Action:
         self.steps[decision] = len(self.steps)
-        draw = self._live(observation.astype(np.float64).tolist(), self.arrived)
+        draw = self._live(observation.tolist(), self.arrived)
         exposure = self.config.exposure(draw.action)
-        self.past.append({"decision": decision, "observation": self.newest, "rewards": self.arrived, "played": exposure})
+        self.past.append(
+            {"decision": decision, "observation": observation.tolist(), "rewards": self.arrived, "played": exposure}
+        )
         self.arrived = []
         return Action(exposure, draw.log_prob)
 
@@ -60,7 +79,7 @@ class Online(Controller):
         """
         self._forget()
         for moment in state["past"]:
-            self.arrived = moment["rewards"]
+            self.arrived = [list(pair) for pair in moment["rewards"]]
             chosen = self.choose(np.array(moment["observation"], np.float32), moment["decision"])
             if abs(chosen.exposure - moment["played"]) > REPLAY_TOLERANCE:
                 raise UserError(
@@ -69,25 +88,28 @@ class Online(Controller):
                     "stable-baselines3, and on the kind of machine, that the run began with"
                 )
             self.past[-1]["played"] = moment["played"]
-        self.arrived = state["arrived"]
+        self.arrived = [list(pair) for pair in state["arrived"]]
 
     def _forget(self) -> None:
         from controllers.sb3_learner import Learner
 
         levels = len(self.config.levels) if self.config.recipe.discrete else None
         self.learner = Learner(
-            self.config.recipe, self.sizes, sb3_seed(self.setting), self.setting.windows,
-            self.setting.observation_size, levels,
+            self.config.recipe,
+            self.sizes,
+            sb3_seed(self.setting),
+            self.setting.windows,
+            self.setting.observation_size,
+            levels,
         )
-        self.steps: dict[int, int] = {}
-        self.rewards: dict[int, float] = {}
-        self.past: list[dict[str, Any]] = []
-        self.arrived: list[list[float]] = []
+        self.steps = {}
+        self.rewards = {}
+        self.past = []
+        self.arrived = []
 
     def _live(self, observation: list[float], arrived: list[list[float]]) -> Draw:
         from controllers.sb3_learner import Moment, features
 
-        self.newest = observation
         first = self.past[0]["observation"] if self.past else observation
         self.rewards |= {int(step): reward for step, reward in arrived}
         scores = standardised(list(self.rewards.values())).tolist()

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from atesd.errors import UserError
 from atesd.interfaces import Setting
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ HIDDEN = 32
 # Initial log standard deviation of the Gaussian policies, of actions in [-1, 1]: 0.18 of exposure. SB3 has 0, with
 # which a third of the draws would be clipped to no or full exposure. ours
 LOG_STD = -1.0
+# The least values of the settings that are whole numbers; 1 for all others.
+LEAST = {"learning_starts": 0, "gradient_steps": -1, "n_epochs": 0, "n_steps": 2}
 
 
 class Algorithm(Enum):
@@ -87,12 +90,21 @@ class Recipe(ABC):
         """Return the settings that ``first_update`` depends on."""
 
     def model(self, env: Any, sizes: Sizes, seed: int) -> Any:
-        """Return an untrained SB3 model on the CPU that logs nothing and writes nothing."""
+        """Return an untrained SB3 model on the CPU that logs nothing and writes nothing.
+
+        Raises:
+            UserError: SB3 refuses the sizes.
+        """
         from stable_baselines3.common.logger import Logger
 
-        made = getattr(importlib.import_module(self.package), self.name)(
-            self.policy, env, seed=seed, device="cpu", policy_kwargs=self.policy_settings(), **self.arguments(sizes, env)
-        )
+        make = getattr(importlib.import_module(self.package), self.name)
+        shape, arguments = self.policy_settings(), self.arguments(sizes, env)
+        try:
+            made = make(self.policy, env, seed=seed, device="cpu", policy_kwargs=shape, **arguments)
+        except (AssertionError, TypeError, ValueError) as refused:
+            raise UserError(
+                f"controller.settings: {self.name} refuses {sizes}: {' '.join(str(refused).split())}"
+            ) from refused
         made.set_logger(Logger(folder=None, output_formats=[]))
         return made
 
@@ -199,7 +211,9 @@ class OffPolicy(Recipe):
         return ("learning_starts", "train_freq", "gradient_steps")
 
     def log_prob(self, model: Any) -> float | None:
-        return self.warm_up_log_prob(model) if model.num_timesteps < model.learning_starts else self.policy_log_prob(model)
+        return (
+            self.warm_up_log_prob(model) if model.num_timesteps < model.learning_starts else self.policy_log_prob(model)
+        )
 
     def warm_up_log_prob(self, model: Any) -> float:
         """Return the log density of U(0, 1)."""
@@ -262,7 +276,9 @@ class Greedy(OffPolicy):
     def policy_log_prob(self, model: Any) -> float:
         asked = int(model.env.actions[0])
         best = self._best(model, model.policy.obs_to_tensor(model._last_obs)[0])
-        return math.log(model.exploration_rate / int(model.action_space.n) + (1 - model.exploration_rate) * (asked == best))
+        return math.log(
+            model.exploration_rate / int(model.action_space.n) + (1 - model.exploration_rate) * (asked == best)
+        )
 
     def frozen(self, model: Any, features: torch.Tensor, memory: Any, sampled: bool) -> tuple[Draw, Any]:
         return Draw(self._best(model, features), None), None
