@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
 
 from atesd.errors import UserError
 from atesd.interfaces import Controller, ControllerConfig, Setting
@@ -19,7 +18,7 @@ from atesd.surrogate import FAMILIES, NULL, family
 from controllers.bandit import LEVELS, checked_levels
 from controllers.sb3_online import Online
 from controllers.sb3_pretrained import Pretrained
-from controllers.sb3_recipes import LEAST, RECIPES, Algorithm, Recipe, Sizes
+from controllers.sb3_recipes import RECIPES, Algorithm, Recipe, Sizes
 
 
 class Mode(Enum):
@@ -36,6 +35,52 @@ class Choosing(Enum):
     sampled = "sampled"
 
 
+# The least values of the settings; 0 for all others. -1 gradient steps are as many as windows since the last ones.
+LEAST = {
+    "n_steps": 2,
+    "batch_size": 1,
+    "train_freq": 1,
+    "gradient_steps": -1,
+    "buffer_size": 1,
+    "target_update_interval": 1,
+}
+
+
+@dataclass
+class Sb3Settings:
+    """SB3's own settings by SB3's names; None leaves them to be fitted. Each algorithm has some of them.
+
+    ``action_noise`` is the standard deviation of TD3's noise, of actions in [-1, 1].
+    """
+
+    n_steps: int | None = None
+    n_epochs: int | None = None
+    batch_size: int | None = None
+    normalize_advantage: bool | None = None
+    learning_starts: int | None = None
+    train_freq: int | None = None
+    gradient_steps: int | None = None
+    buffer_size: int | None = None
+    target_update_interval: int | None = None
+    learning_rate: float | None = None
+    gamma: float | None = None
+    tau: float | None = None
+    action_noise: float | None = None
+    exploration_fraction: float | None = None
+    exploration_initial_eps: float | None = None
+    exploration_final_eps: float | None = None
+
+    def __post_init__(self) -> None:
+        for key, value in self.given().items():
+            least = LEAST.get(key, 0)
+            if not least <= value < math.inf:
+                raise UserError(f"controller.settings.{key} must be a finite number, at least {least}, got {value}")
+
+    def given(self) -> Sizes:
+        """Return the settings that are not left to be fitted."""
+        return {key: value for key, value in vars(self).items() if value is not None}
+
+
 @register("controller", "sb3")
 @dataclass
 class Sb3Config(ControllerConfig):
@@ -44,7 +89,7 @@ class Sb3Config(ControllerConfig):
     Attributes:
         algo: the algorithm.
         mode: ``online`` learns in the run; ``pretrained`` learns on surrogates before it and not in it.
-        settings: SB3's own settings, in place of those fitted to the run: ``controller.settings={n_steps: 4}``.
+        settings: SB3's own settings, in place of those fitted to the run: ``controller.settings.n_steps=4``.
         levels: the exposures DQN chooses from.
         pretrain_windows: surrogate windows to train on, rounded up to whole rollouts.
         families: surrogate families to train on; each episode draws one, and a student of it.
@@ -54,7 +99,7 @@ class Sb3Config(ControllerConfig):
 
     algo: Algorithm = Algorithm.PPO
     mode: Mode = Mode.online
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: Sb3Settings = field(default_factory=Sb3Settings)
     levels: list[float] = field(default_factory=lambda: list(LEVELS))
     pretrain_windows: int = 20_480
     families: list[str] = field(default_factory=lambda: [name for name in FAMILIES if name != NULL])
@@ -92,17 +137,16 @@ class Sb3Config(ControllerConfig):
             environments: side by side.
 
         Raises:
-            UserError: there is no such setting, it does not take such a value, or with these values no gradient update
-                would ever be made.
+            UserError: the algorithm has no such setting, or with these values no gradient update would ever be made.
         """
-        for key, value in self.settings.items():
+        given = self.settings.given()
+        for key in given:
             if key not in fitted:
                 raise UserError(
-                    f"controller.settings.{key} is no setting of controller.algo={self.algo.value} here; "
-                    f"allowed are {', '.join(fitted)}"
+                    f"controller.settings.{key} is no setting of controller.algo={self.algo.value} with "
+                    f"controller.mode={self.mode.value}; allowed are {', '.join(fitted)}"
                 )
-            refuse_value(key, value, fitted[key])
-        sizes = fitted | self.settings
+        sizes = fitted | given
         first = self.recipe.first_update(sizes, environments)
         if first > windows:
             values = ", ".join(f"{key}={sizes[key]}" for key in self.recipe.blocking())
@@ -115,23 +159,3 @@ class Sb3Config(ControllerConfig):
     def exposure(self, action: float) -> float:
         """Return the exposure of a policy's action: a level for DQN, else [-1, 1], clipped, mapped to [0, 1]."""
         return self.levels[int(action)] if self.recipe.discrete else (min(max(action, -1.0), 1.0) + 1) / 2
-
-
-def refuse_value(key: str, value: Any, fitted: Any) -> None:
-    """Raise ``UserError`` unless one of SB3's settings may have this value in place of the fitted one.
-
-    >>> refuse_value("n_steps", 1, 5)
-    Traceback (most recent call last):
-    atesd.errors.UserError: controller.settings.n_steps must be a whole number, at least 2, such as 5; got 1
-    """
-    if isinstance(fitted, bool):
-        allowed, fits = "true or false", isinstance(value, bool)
-    elif isinstance(fitted, int):
-        least = LEAST.get(key, 1)
-        allowed = f"a whole number, at least {least}"
-        fits = isinstance(value, int) and not isinstance(value, bool) and value >= least
-    else:
-        allowed = "a finite number, at least 0"
-        fits = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
-    if not fits:
-        raise UserError(f"controller.settings.{key} must be {allowed}, such as {fitted}; got {value}")

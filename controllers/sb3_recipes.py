@@ -32,8 +32,6 @@ HIDDEN = 32
 # Initial log standard deviation of the Gaussian policies, of actions in [-1, 1]: 0.18 of exposure. SB3 has 0, with
 # which a third of the draws would be clipped to no or full exposure. ours
 LOG_STD = -1.0
-# The least values of the settings that are whole numbers; 1 for all others.
-LEAST = {"learning_starts": 0, "gradient_steps": -1, "n_epochs": 0, "n_steps": 2}
 
 
 class Algorithm(Enum):
@@ -126,23 +124,20 @@ class Recipe(ABC):
 
 
 class OnPolicy(Recipe):
-    """PPO and A2C: an unbounded Gaussian over actions; the log density is that of the draw before clipping."""
+    """A2C: an unbounded Gaussian over actions; the log density is that of the draw before clipping."""
 
     def online_sizes(self, windows: int) -> Sizes:
         rollout = max(2, min(8, windows // 6))
-        passes = {"n_epochs": 4, "batch_size": rollout} if self.name != "A2C" else {}
-        return {"n_steps": rollout, **passes, "learning_rate": 3e-3, "gamma": 0.0, "normalize_advantage": True}
+        return {"n_steps": rollout, "learning_rate": 3e-3, "gamma": 0.0, "normalize_advantage": True}
 
     def practice_sizes(self) -> Sizes:
-        passes = {"n_epochs": 5, "batch_size": 128} if self.name != "A2C" else {}
-        steps = 64 if passes else 16
-        return {"n_steps": steps, **passes, "learning_rate": 1e-3, "gamma": 0.9, "normalize_advantage": True}
+        return {"n_steps": 16, "learning_rate": 1e-3, "gamma": 0.9, "normalize_advantage": True}
 
     def first_update(self, sizes: Sizes, environments: int) -> float:
-        return float(sizes["n_steps"] * environments) if sizes.get("n_epochs", 1) > 0 else math.inf
+        return float(sizes["n_steps"] * environments)
 
     def blocking(self) -> tuple[str, ...]:
-        return ("n_steps",) if self.name == "A2C" else ("n_steps", "n_epochs")
+        return ("n_steps",)
 
     def policy_settings(self) -> Sizes:
         return super().policy_settings() | {"log_std_init": LOG_STD}
@@ -159,7 +154,33 @@ class OnPolicy(Recipe):
         return _drawn(model.policy.get_distribution(features), sampled), None
 
 
-class Recurrent(OnPolicy):
+class Proximal(OnPolicy):
+    """PPO: several passes over each rollout, which in a run is one batch."""
+
+    def online_sizes(self, windows: int) -> Sizes:
+        return super().online_sizes(windows) | {"n_epochs": 4}
+
+    def practice_sizes(self) -> Sizes:
+        return super().practice_sizes() | {"n_steps": 64, "n_epochs": 5, "batch_size": 128}
+
+    def first_update(self, sizes: Sizes, environments: int) -> float:
+        return super().first_update(sizes, environments) if sizes["n_epochs"] else math.inf
+
+    def blocking(self) -> tuple[str, ...]:
+        return ("n_steps", "n_epochs")
+
+    def arguments(self, sizes: Sizes, env: Any) -> Sizes:
+        rollout = sizes["n_steps"] * env.num_envs
+        batch = sizes.get("batch_size", rollout)
+        if rollout % batch == 1:  # SB3 would divide by its standard deviation
+            raise UserError(
+                f"controller.settings.batch_size={batch} leaves one of a rollout's {rollout} windows in a batch of its "
+                "own, and one advantage has no spread; choose a divisor"
+            )
+        return sizes | {"batch_size": batch}
+
+
+class Recurrent(Proximal):
     """RecurrentPPO: PPO whose policy remembers."""
 
     def policy_settings(self) -> Sizes:
@@ -302,7 +323,7 @@ def _drawn(distribution: Any, sampled: bool) -> Draw:
 
 
 RECIPES: dict[Algorithm, Recipe] = {
-    Algorithm.PPO: OnPolicy("PPO"),
+    Algorithm.PPO: Proximal("PPO"),
     Algorithm.A2C: OnPolicy("A2C"),
     Algorithm.SAC: Squashed("SAC"),
     Algorithm.TD3: Noisy("TD3"),

@@ -16,6 +16,7 @@ from atesd.errors import UserError
 from atesd.interfaces import Action, Controller, Observation, Setting
 from atesd.observation import NAMES
 from atesd.registry import config_of, names
+from controllers.sb3 import Sb3Settings
 from controllers.sb3_recipes import Algorithm
 
 WINDOWS = 30
@@ -57,7 +58,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make(request: pytest.FixtureRequest, recorded: Path) -> Callable[..., Controller]:
     """Build the controller under test: ``make(seed=0, windows=WINDOWS)``."""
     settings: dict[str, dict[str, Any]] = {"replay": {"run": str(recorded)}}
-    settings |= {f"sb3 {algo.value}": {"algo": algo, "settings": sizes} for algo, sizes in SB3.items()}
+    settings |= {f"sb3 {algo.value}": {"algo": algo, "settings": Sb3Settings(**sizes)} for algo, sizes in SB3.items()}
     name = request.param.partition(" ")[0]
     config = config_of("controller", name)(name=name, **settings.get(request.param, {}))
 
