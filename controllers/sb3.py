@@ -1,7 +1,7 @@
 """Stable-Baselines3 as a controller: ``controller=sb3 controller.algo=PPO controller.mode=online``.
 
 ``online`` (``sb3_online``) learns from the run's own rewards, with SB3's own ``learn()`` in charge and sizes fitted to
-the number of windows (``sb3_recipes``). ``pretrained`` (``sb3_pretrained``) trains on randomised surrogate students and
+the number of windows (``sb3_recipe``). ``pretrained`` (``sb3_pretrained``) trains on randomised surrogate students and
 then plays the frozen policy. SB3 draws from the process-wide generators; it gets private ones (``randomness``).
 """
 
@@ -18,7 +18,8 @@ from atesd.surrogate import FAMILIES, NULL, family
 from controllers.bandit import LEVELS, checked_levels
 from controllers.sb3_online import Online
 from controllers.sb3_pretrained import Pretrained
-from controllers.sb3_recipes import RECIPES, Algorithm, Recipe, Sizes
+from controllers.sb3_recipe import Recipe, Sizes
+from controllers.sb3_recipes import RECIPES, Algorithm
 
 
 class Mode(Enum):

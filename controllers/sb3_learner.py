@@ -29,7 +29,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from atesd.errors import UserError
 from controllers.randomness import PrivateRandomness
-from controllers.sb3_recipes import Draw, Recipe, Sizes
+from controllers.sb3_recipe import Draw, Recipe, Sizes
 
 # Features are changes of at most 2, divided by ``FEATURE_SCALE``: raw averages hardly move over one run. ours
 FEATURE_SCALE = 0.1

@@ -19,7 +19,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from atesd.interfaces import Setting
 from controllers.randomness import PrivateRandomness
 from controllers.sb3_learner import Features, features, spaces
-from controllers.sb3_recipes import Recipe, Sizes
+from controllers.sb3_recipe import Recipe, Sizes
 
 # Students trained side by side. ours
 SIDE_BY_SIDE = 8

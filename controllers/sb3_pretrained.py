@@ -12,7 +12,7 @@ import numpy as np
 
 from atesd.interfaces import Action, Controller, Observation, Setting, State
 from controllers.randomness import PrivateRandomness
-from controllers.sb3_recipes import Draw, sb3_seed
+from controllers.sb3_recipe import Draw, sb3_seed
 
 if TYPE_CHECKING:
     from controllers.sb3 import Sb3Config

@@ -228,9 +228,12 @@ def test_a_history_that_leads_elsewhere_is_not_gone_on_with() -> None:
 
 def few(algo: Algorithm, **settings: Any) -> Any:
     """Return a controller that practises as little as still makes an update."""
-    windows = 512 if algo in (Algorithm.PPO, Algorithm.RecurrentPPO) else 128 if algo is Algorithm.A2C else 80
-    small = {} if windows > 80 else {"learning_starts": 40}
-    return build(algo, windows=8, mode=Mode.pretrained, pretrain_windows=windows, settings=small, **settings)
+    sizes = {
+        Algorithm.PPO: {"n_steps": 4, "batch_size": 16},
+        Algorithm.RecurrentPPO: {"n_steps": 4, "batch_size": 16},
+        Algorithm.A2C: {"n_steps": 4},
+    }.get(algo, {"learning_starts": 24})
+    return build(algo, windows=8, mode=Mode.pretrained, pretrain_windows=32, settings=sizes, **settings)
 
 
 @pytest.mark.parametrize("algo", ALGORITHMS)
