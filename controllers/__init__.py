@@ -19,6 +19,7 @@ from controllers import logitnormal_reinforce as logitnormal_reinforce
 from controllers import none as none
 from controllers import pi as pi
 from controllers import replay as replay
+from controllers import sb3 as sb3
 from controllers import sec as sec
 from controllers import step as step
 from controllers import sw_ucb as sw_ucb

@@ -26,12 +26,21 @@ class BanditConfig(ControllerConfig):
     levels: list[float] = field(default_factory=lambda: list(LEVELS))
 
     def __post_init__(self) -> None:
-        self.levels = [checked(level, "controller.levels") for level in self.levels]
-        if len(set(self.levels)) != len(self.levels) or len(self.levels) < 2:
-            raise UserError(
-                f"controller.levels must be at least two different exposures, got {self.levels}; "
-                "use controller=fixed for one"
-            )
+        self.levels = checked_levels(self.levels)
+
+
+def checked_levels(levels: list[float]) -> list[float]:
+    """Return the exposures to choose from.
+
+    Raises:
+        UserError: they are not at least two different exposures.
+    """
+    levels = [checked(level, "controller.levels") for level in levels]
+    if len(set(levels)) != len(levels) or len(levels) < 2:
+        raise UserError(
+            f"controller.levels must be at least two different exposures, got {levels}; use controller=fixed for one"
+        )
+    return levels
 
 
 class Bandit(Controller):

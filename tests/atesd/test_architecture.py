@@ -11,11 +11,26 @@ import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 HOUSE = ("atesd", "controllers", "envs", "baselines", "configs")
-ENGINES = {"torch", "transformers", "deepspeed", "tokenizers", "safetensors", "vllm", "stable_baselines3"}
+ENGINES = {
+    "torch",
+    "transformers",
+    "deepspeed",
+    "tokenizers",
+    "safetensors",
+    "vllm",
+    "stable_baselines3",
+    "sb3_contrib",
+}
 # Entry points: they compose the parts, so they alone may know controllers, environments and baselines.
 COMPOSERS = {"atesd.run", "atesd.league", "atesd.oracle", "atesd.compare", "atesd.evaluate", "atesd.exposure_sweep"}
 # Modules that may import an engine at the top: everything else does so inside functions, and so starts at once.
-ENGINE_ROOMS = ("atesd.training", "atesd.losses", "atesd.pretrain")
+ENGINE_ROOMS = (
+    "atesd.training",
+    "atesd.losses",
+    "atesd.pretrain",
+    "controllers.sb3_learner",
+    "controllers.sb3_practice",
+)
 # Settings that the command line imports must not load an engine even though they lie in an engine room.
 ENGINE_FREE = (
     "atesd.training",

@@ -16,9 +16,22 @@ from atesd.errors import UserError
 from atesd.interfaces import Action, Controller, Observation, Setting
 from atesd.observation import NAMES
 from atesd.registry import config_of, names
+from controllers.sb3 import Sb3Settings
+from controllers.sb3_recipes import Algorithm
 
 WINDOWS = 30
-CONTROLLERS = names("controller")
+# SB3 learns little here: what is tested is that it may be stopped and fed at any time.
+SELDOM = {"gradient_steps": 1, "train_freq": 4, "batch_size": 4}
+SB3: dict[Algorithm, dict[str, int]] = {
+    Algorithm.PPO: {"n_epochs": 1},
+    Algorithm.A2C: {},
+    Algorithm.SAC: SELDOM,
+    Algorithm.TD3: SELDOM,
+    Algorithm.DQN: SELDOM,
+    Algorithm.RecurrentPPO: {"n_epochs": 1},
+    Algorithm.TQC: SELDOM,
+}
+CONTROLLERS = [name for name in names("controller") if name != "sb3"] + [f"sb3 {algorithm.value}" for algorithm in SB3]
 
 # After window d is chosen, which decisions get their reward?
 ARRIVALS: dict[str, Callable[[int], list[int]]] = {
@@ -45,7 +58,9 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make(request: pytest.FixtureRequest, recorded: Path) -> Callable[..., Controller]:
     """Build the controller under test: ``make(seed=0, windows=WINDOWS)``."""
     settings: dict[str, dict[str, Any]] = {"replay": {"run": str(recorded)}}
-    config = config_of("controller", request.param)(name=request.param, **settings.get(request.param, {}))
+    settings |= {f"sb3 {algo.value}": {"algo": algo, "settings": Sb3Settings(**sizes)} for algo, sizes in SB3.items()}
+    name = request.param.partition(" ")[0]
+    config = config_of("controller", name)(name=name, **settings.get(request.param, {}))
 
     def build(seed: int = 0, windows: int = WINDOWS) -> Controller:
         controller: Controller = config.build(Setting(seed, windows, len(NAMES)))
