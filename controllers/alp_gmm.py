@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri
 
 from atesd.errors import UserError
 from atesd.interfaces import Action, Controller, ControllerConfig, Observation, Setting, State
@@ -65,11 +64,15 @@ class Component:
 
     def edges(self) -> tuple[float, float]:
         """Return the normal's distribution function at 0 and at 1."""
+        from scipy.special import ndtr
+
         return float(ndtr(-self.mean / self.sd)), float(ndtr((1 - self.mean) / self.sd))
 
     def draw(self, uniform: float) -> float:
         """Return the exposure at which the distribution function is ``uniform``."""
         low, high = self.edges()
+        from scipy.special import ndtri
+
         return min(max(self.mean + self.sd * float(ndtri(low + uniform * (high - low))), 0.0), 1.0)
 
     def density(self, exposure: float) -> float:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import betaln
 
 from atesd.interfaces import Setting
 from atesd.registry import register
@@ -60,4 +59,6 @@ def log_density(draw: float, a: float, b: float) -> float:
     >>> round(log_density(0.5, 2.0, 2.0), 6) == round(math.log(1.5), 6)
     True
     """
+    from scipy.special import betaln
+
     return (a - 1) * math.log(draw) + (b - 1) * math.log1p(-draw) - float(betaln(a, b))

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
 
 from atesd.errors import UserError
 from atesd.interfaces import Observation, Setting
@@ -70,6 +69,8 @@ def best_probabilities(mean_K: NDArray[np.float64], sd_K: NDArray[np.float64]) -
     """
     grid_J = np.linspace((mean_K - REACH * sd_K).min(), (mean_K + REACH * sd_K).max(), POINTS)
     z_KJ = (grid_J - mean_K[:, None]) / sd_K[:, None]
+    from scipy.special import ndtr
+
     below_KJ = ndtr(z_KJ)
     others_KJ = np.stack([np.delete(below_KJ, arm, axis=0).prod(axis=0) for arm in range(len(mean_K))])
     mass_K = (np.exp(-z_KJ * z_KJ / 2) / sd_K[:, None] * others_KJ).sum(axis=1)

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
 
 from atesd.errors import UserError
 from atesd.interfaces import Observation, Setting
@@ -68,6 +67,8 @@ def exponential_weights(table: Table, arms: int, exploration: float, rate: float
     """Return the probability [K] of each arm after the rewards that have arrived."""
     weights_K = np.full(arms, 1 / arms)
     known = table.known
+    from scipy.special import ndtr
+
     rewarded = zip(table.arms[known], ndtr(table.scores[known]) - 0.5, table.probabilities[known], strict=True)
     for arm, gain, probability in rewarded:
         regained = math.e * share / arms * weights_K.sum()
