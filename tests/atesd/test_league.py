@@ -181,7 +181,7 @@ def test_the_command_exits_with_the_alarm(tmp_path):
     ("arguments", "message"),
     [
         (["families=[best]"], "families=best is no surrogate family; known: static, rising"),
-        (["controllers=[best]"], "controllers=best is not registered; known: beta_reinforce"),
+        (["controllers=[best]"], "controllers=best is not registered; known: alp_gmm, "),
         (["seeds=5"], "seeds must be at least 6, got 5"),
         (["noise=[-1]"], "noise must be finite numbers of 0 or more, got [-1.0]"),
         (["noise=[0.1,0.1]"], "noise must name at least one, and each once, got [0.1, 0.1]"),

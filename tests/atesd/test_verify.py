@@ -44,7 +44,8 @@ def test_last_marked(text: str, answer: str | None) -> None:
     [
         ("5", "5", True),
         (" 5\n", "5", True),
-        (r"\frac{1}{ 2 }", r"\frac{1}{2}", True),
+        ("1  1/2", "1 1/2", True),
+        ("11/2", "1 1/2", False),
         ("05", "5", False),
         ("5.0", "5", False),
         ("", "5", False),

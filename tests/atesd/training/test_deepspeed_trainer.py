@@ -221,7 +221,7 @@ def test_overlong_prompt_names_its_problem(settings: Settings, tmp_path: Path) -
     data = JsonlConfig(name="jsonl", path=str(path), columns=Columns(), step_pattern=";")
     student = trainer(settings(data=data, reward=RewardConfig(lookahead=2, probe_problems=1)))
     with pytest.raises(
-        UserError, match=r"problem long\.jsonl:\d+: its prompt of \d+ tokens .* more than the model's 256"
+        UserError, match=r"problem long\.jsonl:\d+, teacher prompt: \d+ tokens .* more than the model's 256"
     ):
         student.start(1.0)
 
