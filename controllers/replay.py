@@ -53,7 +53,7 @@ class ReplayConfig(ControllerConfig):
     order: ``recorded`` or ``shuffled``; the shuffle depends on the seed.
     """
 
-    run: str = ""
+    run: str = "???"
     order: Order = Order.recorded
 
     def controller(self, setting: Setting) -> Replay:
@@ -73,7 +73,7 @@ def recorded_exposures(run: str) -> list[float]:
         UserError: the folder holds no record, or a row of it has no exposure in [0, 1]; names the file.
     """
     path = Path(run) / RECORD
-    if not run or not path.is_file():
+    if not path.is_file():
         raise UserError(f"controller.run={run!r} holds no {RECORD}; give the output_dir of a recorded run")
     try:
         rows = [json.loads(line) for line in path.read_text().splitlines()]

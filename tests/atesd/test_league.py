@@ -214,3 +214,9 @@ def test_the_default_line_up_is_every_controller_without_open_settings():
     names = {each.name for each in LeagueConfig(output_dir="x").entries()}
     assert {"fixed", "linear", "beta_reinforce", "beta_reinforce learning_rate=0"} <= names
     assert "uniform" not in {each.name for each in LeagueConfig(output_dir="x", without=["uniform"]).entries()}
+
+
+def test_by_default_all_controllers_play_that_need_no_settings():
+    playing = {each.name for each in LeagueConfig(output_dir="x").entries()}
+    assert {"gp_ucb", "beta_reinforce", "guarded"} <= playing
+    assert not {"replay", "sb3"} & playing
