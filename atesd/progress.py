@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 
 class Display:
@@ -15,21 +15,21 @@ class Display:
 
     def __init__(self, title: str, updates: int, shows: bool) -> None:
         self.console = Console(quiet=not shows, soft_wrap=True, highlight=False)
+        self.title = title
         self.updates = updates
         self.accuracy = "-"
         self.started: tuple[float, int] | None = None
         self.bar = Progress(
-            TextColumn("[bold]{task.description}"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=6),  # all of it fits 80 columns
             MofNCompleteColumn(),
             TextColumn("{task.fields[reading]}"),
-            TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=self.console,
         )
         self.task = self.bar.add_task(title, total=updates, reading="")
 
     def __enter__(self) -> Display:
+        self.say(f"{self.title}: {self.updates} student updates")
         if self.console.is_terminal:
             self.bar.start()
         return self
