@@ -22,7 +22,7 @@ class TrainConfig:
     Attributes:
         updates: student updates in the run.
         batch_size: sequences per update, over all processes.
-        micro_batch_size: sequences per forward pass on one process.
+        micro_batch_size: sequences per training pass of the student on one process; teacher and probe take all at once.
         learning_rate: of AdamW, constant.
         weight_decay: of AdamW.
         max_grad_norm: gradients are scaled down to this norm.
@@ -165,7 +165,7 @@ class RunConfig:
         if self.seed < 0:
             raise UserError(f"seed must be 0 or more, got {self.seed}")
         span = self.reward.rule(self.env.hold_window).span
-        if span > self.train.updates:
+        if self.baseline is None and span > self.train.updates:
             raise UserError(
                 f"reward.kind={self.reward.kind.value} looks {span} student updates ahead (reward.lookahead, "
                 f"env.hold_window), but train.updates={self.train.updates}: no reward could mature; shorten the one or "

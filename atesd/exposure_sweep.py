@@ -61,9 +61,9 @@ def by_exposure(runs: list[dict[str, Any]]) -> dict[float, list[dict[str, Any]]]
 
 
 def markdown(runs: list[dict[str, Any]]) -> str:
-    """Return the table: mean over seeds, and the range of the seeds for overall accuracy."""
+    """Return the table: mean over seeds, with a 95 % t-interval for overall accuracy."""
     levels = sorted(runs[0]["by_difficulty"])
-    heads = ["exposure", "accuracy", "seeds' range", *(f"{level} steps" for level in levels)]
+    heads = ["exposure", "accuracy", "95 %", *(f"{level} steps" for level in levels)]
     heads += ["top-1 disagreement, first 20", "top-1 disagreement", "KL tail (nats)"]
     base = [np.mean([run["before_by_difficulty"][level] for run in runs]) for level in levels]
     before = float(np.mean([run["accuracy/before"] for run in runs]))
@@ -71,12 +71,25 @@ def markdown(runs: list[dict[str, Any]]) -> str:
     lines.append("| base | " + " | ".join([f"{before:.3f}", "-", *(f"{v:.3f}" for v in base), "-", "-", "-"]) + " |")
     for exposure, group in by_exposure(runs).items():
         after = [run["accuracy/after"] for run in group]
-        cells = [f"{exposure:g}", f"{np.mean(after):.3f}", f"{min(after):.3f} to {max(after):.3f}"]
+        cells = [f"{exposure:g}", f"{np.mean(after):.3f}", half_width(after)]
         cells += [f"{np.mean([run['by_difficulty'][level] for run in group]):.3f}" for level in levels]
         for key in ("mismatch/early_top1_disagreement", "mismatch/top1_disagreement", "mismatch/kl_tail_nats"):
             cells.append(f"{np.mean([run[key] for run in group]):.3f}")
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def half_width(values: list[float]) -> str:
+    """Return the half width of the 95 % t-interval over seeds; one seed has none.
+
+    >>> half_width([0.5735, 0.571, 0.563])
+    '± 0.014'
+    """
+    from scipy import stats
+
+    if len(values) < 2:
+        return "-"
+    return f"± {stats.t.ppf(0.975, len(values) - 1) * stats.sem(values):.3f}"
 
 
 def draw(runs: list[dict[str, Any]], path: Path) -> None:
@@ -136,11 +149,15 @@ class WriteTable(Callback):
         self.folders.append(Path(config.output_dir))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        # exposure=E/seed=N lie two levels below the sweep's own folder
-        write(self.folders, self.folders[0].parents[1])
+        # exposure=E/seed=N lie two levels below the folder of their model
+        for output in dict.fromkeys(folder.parents[1] for folder in self.folders):
+            write([folder for folder in self.folders if folder.parents[1] == output], output)
 
 
 if __name__ == "__main__":
     if len(sys.argv) < 3:
         sys.exit("usage: python -m atesd.exposure_sweep OUTPUT_DIR RUN…")
-    write([Path(argument) for argument in sys.argv[2:]], Path(sys.argv[1]))
+    try:
+        write([Path(argument) for argument in sys.argv[2:]], Path(sys.argv[1]))
+    except UserError as error:
+        sys.exit(f"error: {error}")

@@ -112,7 +112,7 @@ def finite(row: dict[str, Any]) -> dict[str, Any]:
 def provenance() -> dict[str, Any]:
     """Return the command, commit, versions and hardware of this process."""
     return {
-        "command": shlex.join(["python", "-m", "atesd.run", *sys.argv[1:]]),
+        "command": shlex.join(["python", *sys.orig_argv[1:]]),
         "commit": commit(),
         "versions": {"atesd": atesd.__version__, "python": platform.python_version(), **_versions()},
         "hardware": {"machine": platform.machine(), "cpu": _cpu(), "cores": os.cpu_count()},

@@ -19,11 +19,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from atesd.errors import UserError
 from atesd.exposure import reveal
 from atesd.losses import token_log_probs
-from atesd.tasks.arithmetic import Arithmetic
+from atesd.tasks.arithmetic import PRETRAINING, Arithmetic
 from atesd.tasks.problem import Split
 from atesd.training import testbed_model
 from atesd.training.evaluation import answer
@@ -70,7 +71,7 @@ class Pretraining:
 
     def __init__(self, config: PretrainConfig) -> None:
         self.config = config
-        self.task = Arithmetic(config.seed)
+        self.task = Arithmetic(config.seed, PRETRAINING)
         self.student = testbed_model.initialise(config.seed)
         named = dict(self.student.model.named_parameters())
         matrices = [weight for name, weight in named.items() if weight.dim() == 2 and "embed" not in name]
@@ -141,5 +142,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    except (UserError, OmegaConfBaseException) as error:
+        sys.exit(f"error: {' '.join(str(error).split())}")

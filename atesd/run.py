@@ -37,6 +37,7 @@ from atesd.stopwatch import Stopwatch
 from controllers.fixed import Fixed
 
 STOPPED_EXIT_CODE = 143
+FAILED: list[str] = []
 
 
 def method(run: RunConfig, setting: Setting) -> tuple[str, Any, Controller, int]:
@@ -126,7 +127,10 @@ def _run(settings: DictConfig) -> None:
             run.resume = True  # a sweep that is started again goes on where it stopped
         play(run, OmegaConf.to_yaml(settings, resolve=True))
     except UserError as error:
-        sys.exit(f"error: {error}")
+        if not sweeping():
+            sys.exit(f"error: {error}")
+        print(f"error: {settings.output_dir}: {error}", file=sys.stderr)
+        FAILED.append(str(settings.output_dir))  # the other runs of the sweep go on
     except MissingMandatoryValue as missing:
         sys.exit(f"error: {missing.full_key} must be given and has no default; add {missing.full_key}=… to the command")
     except Stopped:
@@ -150,6 +154,8 @@ def main() -> None:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra hands its errors on instead of printing half of them
     try:
         _run()
+        if FAILED:
+            sys.exit(f"error: {len(FAILED)} runs failed: {', '.join(FAILED)}")
     except (HydraException, OmegaConfBaseException) as error:
         words = f"{error} {error.__cause__ or ''}".split()
         sys.exit(f"error: {' '.join(words)}; --help lists every setting")

@@ -43,7 +43,7 @@ class ExposureEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
     ahead and matures later; ``info["readings"]`` holds all it needs (``atesd.decisions.DecisionLedger``).
 
     ## Starting State
-    The base student. A model is loaded at the first ``reset``, not at construction. A real student cannot start again:
+    The base student, which the trainer brings; the environment loads nothing. A real student cannot start again:
     ``reset`` after the first step raises ``UserError``, so no wrapper restarts a run behind one's back.
 
     ## Episode End

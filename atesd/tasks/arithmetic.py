@@ -18,7 +18,8 @@ from atesd.tasks.problem import Problem, Split, Task
 FEWEST_STEPS, MOST_STEPS = 2, 6
 # Shares of 100 hash buckets: [0, 80) training, [80, 85) probe, [85, 100) evaluation. ours
 _BUCKETS = {Split.training: range(0, 80), Split.probe: range(80, 85), Split.evaluation: range(85, 100)}
-_STREAMS = {Split.training: 0, Split.probe: 1, Split.evaluation: 2}
+# What separates the draws of one seed: pre-training and training never meet at the same place of one stream.
+PRETRAINING, _PROBE, _EVALUATION, _TRAINING = range(4)
 
 
 def split_of(text: str) -> Split:
@@ -55,9 +56,9 @@ def _draw(rng: np.random.Generator) -> Problem:
     return Problem(id=text, text=text, reference=reference, answer=answer, difficulty=count)
 
 
-def draw(split: Split, seed: int, position: int) -> Problem:
-    """Draw the problem at ``position`` of a split's stream: redraw until the text's hash lies in the split."""
-    rng = np.random.default_rng([_STREAMS[split], seed, position])
+def draw(split: Split, seed: int, position: int, stream: int) -> Problem:
+    """Draw the problem at ``position`` of a stream: redraw until the text's hash lies in the split."""
+    rng = np.random.default_rng([stream, seed, position])
     while True:
         problem = _draw(rng)
         if split_of(problem.text) is split:
@@ -69,17 +70,19 @@ class Arithmetic(Task):
 
     HELD_OUT_SEED = 0
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, stream: int = _TRAINING) -> None:
         self.seed = seed
+        self.stream = stream
 
     def training_problem(self, position: int) -> Problem:
-        return draw(Split.training, self.seed, position)
+        return draw(Split.training, self.seed, position, self.stream)
 
     def held_out(self, split: Split, count: int) -> list[Problem]:
+        stream = {Split.probe: _PROBE, Split.evaluation: _EVALUATION}[split]
         found: dict[str, Problem] = {}
         position = 0
         while len(found) < count:
-            problem = draw(split, self.HELD_OUT_SEED, position)
+            problem = draw(split, self.HELD_OUT_SEED, position, stream)
             found.setdefault(problem.id, problem)
             position += 1
         return list(found.values())

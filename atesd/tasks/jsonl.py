@@ -118,7 +118,8 @@ class Jsonl(Task):
         rows = self.splits[split]
         if count > len(rows):
             raise UserError(
-                f"data=jsonl: {count} {split.value} problems wanted, {len(rows)} in the file; ask for fewer"
+                f"data=jsonl: {count} {split.value} problems wanted, {len(rows)} in the file; lower eval.problems, "
+                "eval.final_problems or reward.probe_problems"
             )
         return rows[:count]
 

@@ -82,14 +82,7 @@ class Collector:
     def sequences(
         self, problems: Sequence[Problem], prompts: list[list[int]], completions: list[list[int]]
     ) -> Sequences:
-        for problem, prompt, completion in zip(problems, prompts, completions, strict=True):
-            if (length := len(prompt) + len(completion)) > self.language.context:
-                raise UserError(
-                    f"problem {problem.id}: its prompt of {len(prompt)} tokens and completion of {len(completion)} "
-                    f"make {length}, more than the model's {self.language.context}; leave the problem out or take "
-                    "another model: a prompt is never cut"
-                )
-        return self.language.collate(prompts, completions)
+        return self.language.collate_for(problems, prompts, completions)
 
     def teacher_logits(self, sequences: Sequences) -> Tensor:
         with self.stopwatch.phase("teacher"):

@@ -6,10 +6,12 @@ import copy
 import json
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -119,12 +121,20 @@ class DeepSpeedTrainer(StudentTrainer):
             exposure = self.ranks.agree(exposure)
             self.collector.update = self._updates_done
             batch = self.signal.collect(self.collector, self.run.train.batch_size, exposure)
-            with self.stopwatch.phase("student"):
+            with self.stopwatch.phase("student"), self._keyed_dropout():
                 loss, columns = self._descend(batch)
                 self._renew_copies()
             self._updates_done += 1
             reading, metrics = self._report(batch, loss, columns)
         return UpdateReport(reading, metrics)
+
+    @contextmanager
+    def _keyed_dropout(self) -> Iterator[None]:
+        """Key what a model with dropout draws by (seed, update, rank), so that a resumed run draws the same."""
+        key = np.random.SeedSequence([self.run.seed, self._updates_done, self.ranks.rank])
+        with torch.random.fork_rng():
+            torch.manual_seed(int(key.generate_state(1)[0]))
+            yield
 
     def _descend(self, batch: SignalBatch) -> tuple[float, list[dict[str, Tensor]]]:
         """Make one optimizer step; return the loss over all ranks and the token columns of each micro-batch."""
@@ -138,6 +148,8 @@ class DeepSpeedTrainer(StudentTrainer):
             # DeepSpeed averages gradients over ranks; the loss is already a share of the mean over all of them.
             self.engine.backward(loss * self.ranks.size, scale_wrt_gas=False)
             norm = gradient_norm(self.engine)
+            if norm is not None:  # known before the step, so that a bad one leaves the weights alone
+                self._finite("gradient norm", norm)
             self.engine.step()
         self.engine.eval()
         norm = float(self.engine.get_global_grad_norm()) if norm is None else norm
@@ -173,8 +185,8 @@ class DeepSpeedTrainer(StudentTrainer):
     def _finite(self, what: str, value: float) -> float:
         if not math.isfinite(value):
             raise StudentDiverged(
-                f"student update {self._updates_done + 1}: the {what} is {value}; lower train.learning_rate or resume "
-                "from the last checkpoint with another seed"
+                f"student update {self._updates_done + 1}: the {what} is {value}; start a new run with a lower "
+                "train.learning_rate or train.max_grad_norm"
             )
         return value
 
@@ -202,8 +214,8 @@ class DeepSpeedTrainer(StudentTrainer):
         if self.run.reward.signal is ProgressSignal.loss:
             metrics["probe/progress_signal"] = loss
         reading = Reading(
-            progress_signal=float(metrics["probe/progress_signal"]),
-            probe_nll=float(metrics["probe/nll_nats_per_token"]),
+            progress_signal=self._finite("progress signal", float(metrics["probe/progress_signal"])),
+            probe_nll=self._finite("probe NLL", float(metrics["probe/nll_nats_per_token"])),
             loss=loss,
             confidence=float(metrics["student/confidence"]),
             mismatch=metrics.get("mismatch/top1_disagreement"),

@@ -78,6 +78,19 @@ class LanguageModel:
         """Return the reference as the completion it should be: solution, boxed answer, end token."""
         return [*self.encode(self.style.reference_completion(problem), f"problem {problem.id}"), self.eos_id]
 
+    def collate_for(
+        self, problems: Sequence[Problem], prompts: Sequence[list[int]], completions: Sequence[list[int]]
+    ) -> Sequences:
+        """Align prompts and completions; refuse one that does not fit the model, naming its problem."""
+        for problem, prompt, completion in zip(problems, prompts, completions, strict=True):
+            if (length := len(prompt) + len(completion)) > self.context:
+                raise UserError(
+                    f"problem {problem.id}: its prompt of {len(prompt)} tokens and completion of {len(completion)} "
+                    f"make {length}, more than the model's {self.context}; leave the problem out or take another "
+                    "model: a prompt is never cut"
+                )
+        return self.collate(prompts, completions)
+
     def decode(self, ids: list[int]) -> str:
         return str(self.tokenizer.decode(ids, skip_special_tokens=True))
 
@@ -114,9 +127,12 @@ def load(config: ModelConfig) -> LanguageModel:
     if not (folder / "config.json").is_file():
         raise UserError(f"model.path={folder} holds no config.json; give the folder of a Hugging Face causal model")
     transformers.utils.logging.disable_progress_bar()  # a bar per file would tear the run's own display
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    except OSError as error:
+        raise UserError(f"model.path={folder} does not load: {' '.join(str(error).split())}") from error
     for token in ("pad_token", "eos_token"):
         if getattr(tokenizer, token) is None:
             raise UserError(f"model.path={folder}: its tokenizer has no {token}; set one and save the tokenizer again")
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     return LanguageModel(model, tokenizer, STYLES[config.style])

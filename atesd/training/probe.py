@@ -79,7 +79,7 @@ class Probe:
     def _nll(self, prompts: list[list[int]], completions: list[list[int]]) -> Measure:
         if not prompts:
             return Measure(0.0, 0, 0)
-        sequences = self.language.collate(prompts, completions)
+        sequences = self.language.collate_for(self.problems, prompts, completions)
         with torch.no_grad():
             logits_BTV = completion_logits(self.language.model, sequences)
         mask_BT = sequences.completion_mask_BT

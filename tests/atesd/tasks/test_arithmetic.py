@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from atesd.tasks.arithmetic import Arithmetic, draw, split_of
+from atesd.tasks.arithmetic import PRETRAINING, Arithmetic, draw, split_of
 from atesd.tasks.problem import Problem, Split
 
 TEXT = re.compile(r"\d\d(?:[+-]\d\d|\*[2-9]){2,6}")
@@ -47,11 +47,11 @@ def test_the_evaluator_by_hand() -> None:
 def test_references_are_right_in_every_split() -> None:
     for split in Split:
         for position in range(700):
-            check(draw(split, seed=11, position=position))
+            check(draw(split, seed=11, position=position, stream=0))
 
 
 def test_every_difficulty_and_operator_comes_up() -> None:
-    problems = [draw(Split.training, 0, position) for position in range(1500)]
+    problems = [draw(Split.training, 0, position, PRETRAINING) for position in range(1500)]
     counts = Counter(problem.difficulty for problem in problems)
     assert set(counts) == {2, 3, 4, 5, 6}
     assert min(counts.values()) > 200
@@ -60,7 +60,7 @@ def test_every_difficulty_and_operator_comes_up() -> None:
 
 
 def test_splits_are_disjoint_over_thousands_of_draws_and_over_seeds() -> None:
-    texts = {split: {draw(split, seed, at).text for seed in range(4) for at in range(500)} for split in Split}
+    texts = {split: {draw(split, seed, at, stream=1).text for seed in range(4) for at in range(500)} for split in Split}
     assert all(len(found) > 1800 for found in texts.values())
     assert not texts[Split.training] & texts[Split.probe]
     assert not texts[Split.training] & texts[Split.evaluation]
@@ -102,3 +102,8 @@ def test_held_out_sets_are_the_same_for_every_seed_distinct_and_nested(split: Sp
 
 def test_seed_zero_is_a_seed() -> None:
     assert Arithmetic(0).training_problem(0) != Arithmetic(1).training_problem(0)
+
+
+def test_a_run_never_walks_the_stream_its_base_was_pretrained_on() -> None:
+    pretrained = {Arithmetic(0, PRETRAINING).training_problem(at).text for at in range(400)}
+    assert {Arithmetic(0).training_problem(at).text for at in range(400)} & pretrained == set()
