@@ -30,7 +30,8 @@ class Kind(Enum):
 class ProgressSignal(Enum):
     """What is measured as l. The paper says "loss"; it does not say of what.
 
-    ``loss`` is that of the update's own batch, taken before its optimizer step: it lags the others by one update.
+    ``loss`` is that of the update's own batch, taken before its optimizer step: it lags the others by one update, and
+    with ``one_step`` it pays the first decision for no learning at all.
     """
 
     probe_nll = "probe_nll"
@@ -81,11 +82,6 @@ class RewardConfig:
             raise UserError(f"reward.grounding must be a finite number, got {self.grounding}; 0 leaves the term out")
         if not 0 < self.smoothing <= 1:
             raise UserError(f"reward.smoothing must lie in (0, 1], got {self.smoothing}; 1 smooths nothing")
-        if self.signal is ProgressSignal.loss and self.kind is Kind.one_step:
-            raise UserError(
-                "reward.signal=loss is measured before each update, so reward.kind=one_step would pay for no learning "
-                "at all; use another signal or kind"
-            )
         if self.probe_problems < 1:
             raise UserError(f"reward.probe_problems must be at least 1, got {self.probe_problems}")
 

@@ -107,5 +107,5 @@ def test_a_logbook_that_does_not_write_writes_nothing(tmp_path: Path) -> None:
 def test_provenance_is_json_and_names_the_engine() -> None:
     found = json.loads(json.dumps(provenance(), allow_nan=False))
     assert found["versions"]["torch"] != "absent"
-    assert found["command"].startswith("python -m atesd.run")
+    assert found["command"].startswith("python ")
     assert found["commit"]
