@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 
+from atesd.arguments import run_main
 from atesd.errors import UserError
 from atesd.models import ModelConfig
 from atesd.tasks.arithmetic import Arithmetic
@@ -53,7 +54,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    run_main(main)

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 import controllers as controllers
+from atesd.arguments import run_main, settings
 from atesd.errors import UserError
 from atesd.registry import names
 from atesd.rewards import ProgressSignal, RewardConfig
@@ -182,20 +182,11 @@ def command_line() -> DictConfig:
 
 
 def main() -> None:
-    try:
-        settings = OmegaConf.merge(OmegaConf.structured(LeagueConfig), command_line())
-        if OmegaConf.is_missing(settings, "output_dir"):
-            raise UserError("output_dir is missing; name the folder that takes the league")
-        config = OmegaConf.to_object(settings)
-    except OmegaConfBaseException as error:
-        raise UserError(str(error).splitlines()[0]) from error
-    assert isinstance(config, LeagueConfig)
+    """Read ``key=value`` settings from the command line."""
+    config = settings(LeagueConfig, command_line())
     for line in lines(league(config)):
         print(line)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    run_main(main)

@@ -25,10 +25,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from atesd import fork, retrace
 from atesd.agreement import agreement
+from atesd.arguments import run_main, settings
 from atesd.errors import UserError
 from atesd.exposure import checked
 from atesd.retrace import Record
@@ -250,22 +250,12 @@ def lines(result: dict[str, Any]) -> Iterator[str]:
 
 
 def main() -> None:
-    try:
-        settings = OmegaConf.merge(OmegaConf.structured(OracleConfig), OmegaConf.from_cli())
-        for key in ("run", "output_dir"):
-            if OmegaConf.is_missing(settings, key):
-                raise UserError(f"{key} is missing; name the recorded run and the folder that takes the study")
-        config = OmegaConf.to_object(settings)
-    except OmegaConfBaseException as error:
-        raise UserError(" ".join(str(error).split())) from error
-    assert isinstance(config, OracleConfig)
+    """Read ``key=value`` settings from the command line."""
+    config = settings(OracleConfig, OmegaConf.from_cli())
     quiet()
     for line in lines(oracle(config)):
         print(line)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    run_main(main)

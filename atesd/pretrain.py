@@ -12,15 +12,14 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
+from atesd.arguments import run_main, settings
 from atesd.errors import UserError
 from atesd.exposure import reveal
 from atesd.losses import token_log_probs
@@ -133,14 +132,8 @@ def pretrain(config: PretrainConfig) -> None:
 
 def main() -> None:
     """Read ``key=value`` settings from the command line."""
-    settings = OmegaConf.merge(OmegaConf.structured(PretrainConfig), OmegaConf.from_cli())
-    config = OmegaConf.to_object(settings)
-    assert isinstance(config, PretrainConfig)
-    pretrain(config)
+    pretrain(settings(PretrainConfig, OmegaConf.from_cli()))
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (UserError, OmegaConfBaseException) as error:
-        sys.exit(f"error: {' '.join(str(error).split())}")
+    run_main(main)

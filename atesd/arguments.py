@@ -1,0 +1,39 @@
+"""Settings of the smaller entry points, read from ``key=value`` arguments into a dataclass."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TypeVar
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from atesd.errors import UserError
+
+_Settings = TypeVar("_Settings")
+
+
+def settings(schema: type[_Settings], given: DictConfig) -> _Settings:
+    """Return the settings that ``given`` makes of a dataclass.
+
+    Raises:
+        UserError: a key or value does not fit, or a setting without default is missing.
+    """
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(schema), given)
+        if missing := sorted(OmegaConf.missing_keys(merged)):
+            raise UserError(f"{missing[0]} is missing; add {missing[0]}=… to the command")
+        made = OmegaConf.to_object(merged)
+    except OmegaConfBaseException as error:
+        raise UserError(" ".join(str(error).split())) from error
+    assert isinstance(made, schema)
+    return made
+
+
+def run_main(main: Callable[[], None]) -> None:
+    """Run an entry point; what the user got wrong ends it with one line and exit code 1."""
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f"error: {error}")
