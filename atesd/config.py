@@ -22,7 +22,7 @@ class TrainConfig:
     Attributes:
         updates: student updates in the run.
         batch_size: sequences per update, over all processes.
-        micro_batch_size: sequences per training pass of the student on one process; teacher and probe take all at once.
+        micro_batch_size: sequences per pass of student, teacher or probe on one process, those of like length together.
         learning_rate: of AdamW, constant.
         weight_decay: of AdamW.
         max_grad_norm: gradients are scaled down to this norm.
@@ -32,7 +32,7 @@ class TrainConfig:
 
     updates: int = 120
     batch_size: int = 32
-    micro_batch_size: int = 32
+    micro_batch_size: int = 16
     learning_rate: float = 5e-4
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0

@@ -55,7 +55,7 @@ class SignalBatch:
     def __len__(self) -> int:
         return len(self.sequences)
 
-    def __getitem__(self, rows: slice) -> SignalBatch:
+    def __getitem__(self, rows: Tensor) -> SignalBatch:
         tensors = {name: tensor[rows] for name, tensor in self.tensors.items()}
         return replace(self, sequences=self.sequences[rows], weights_BT=self.weights_BT[rows], tensors=tensors)
 

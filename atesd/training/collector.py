@@ -16,7 +16,7 @@ from atesd.tasks.problem import Problem, Task
 from atesd.training.language_model import LanguageModel
 from atesd.training.ranks import Ranks
 from atesd.training.rollout import Rollout
-from atesd.training.sequences import Sequences
+from atesd.training.sequences import Sequences, score
 from atesd.training.teacher import Teacher
 
 
@@ -24,6 +24,7 @@ class Collector:
     """One rank's ``UpdateContext``: draws its share of each update's problems from the training stream.
 
     Attributes:
+        size: sequences per teacher pass.
         position: next position in the training stream; with ``update``, all there is to resume.
         update: number of the student update being collected for, from 0; part of every sample's key.
         tokens: what was generated and scored since ``take_tokens``.
@@ -38,6 +39,7 @@ class Collector:
         teacher: Teacher,
         ranks: Ranks,
         stopwatch: Stopwatch,
+        size: int,
     ) -> None:
         self.seed = seed
         self.task = task
@@ -46,6 +48,7 @@ class Collector:
         self.teacher = teacher
         self.ranks = ranks
         self.stopwatch = stopwatch
+        self.size = size
         self.position = 0
         self.update = 0
         self.tokens = {"generated": 0, "scored": 0}
@@ -86,7 +89,7 @@ class Collector:
 
     def teacher_logits(self, sequences: Sequences) -> Tensor:
         with self.stopwatch.phase("teacher"):
-            logits_BTV = self.teacher.logits(sequences)
+            logits_BTV = score(self.teacher.model, sequences, self.size)
         self.tokens["scored"] += int(sequences.mask.sum())
         return logits_BTV
 

@@ -85,10 +85,17 @@ class DeepSpeedTrainer(StudentTrainer):
             self.teacher.model = sampled
         self.rollout = run.rollout.build(self.student)
         self.collector = Collector(
-            run.seed, self.task, self.student, self.rollout, self.teacher, self.ranks, self.stopwatch
+            run.seed,
+            self.task,
+            self.student,
+            self.rollout,
+            self.teacher,
+            self.ranks,
+            self.stopwatch,
+            run.train.micro_batch_size,
         )
         probe = self.task.held_out(Split.probe, run.reward.probe_problems)
-        self.probe = Probe(self.student, self.rollout, self.ranks.share(probe))
+        self.probe = Probe(self.student, self.rollout, self.ranks.share(probe), run.train.micro_batch_size)
         rows = run.train.batch_size // self.ranks.size
         self.engine = run.deepspeed.build(student.model, run.train, math.ceil(rows / run.train.micro_batch_size))
         for copied in (sampled, self.teacher.model):
@@ -171,8 +178,7 @@ class DeepSpeedTrainer(StudentTrainer):
         return loss, {name: column[mask_BT].cpu() for name, column in columns.items()}
 
     def _micro_batches(self, batch: SignalBatch) -> Iterator[SignalBatch]:
-        size = self.run.train.micro_batch_size
-        return (batch[start : start + size] for start in range(0, len(batch), size))
+        return (batch[rows] for rows in batch.sequences.by_length(self.run.train.micro_batch_size))
 
     def _total_weight(self, batch: SignalBatch) -> float:
         return float(sum(self.ranks.gather(float(batch.weights_BT.sum()))))

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
-
 from atesd.losses import token_log_probs
 from atesd.rewards import ProgressSignal
 from atesd.tasks.problem import Problem
 from atesd.training.language_model import LanguageModel
 from atesd.training.rollout import Rollout
-from atesd.training.sequences import completion_logits
+from atesd.training.sequences import score
 
 
 @dataclass(frozen=True)
@@ -31,12 +29,13 @@ def mean(measures: list[Measure]) -> float:
 
 
 class Probe:
-    """Measures a student on its share of the probe problems."""
+    """Measures a student on its share of the probe problems, ``size`` sequences a pass."""
 
-    def __init__(self, language: LanguageModel, rollout: Rollout, problems: list[Problem]) -> None:
+    def __init__(self, language: LanguageModel, rollout: Rollout, problems: list[Problem], size: int) -> None:
         self.language = language
         self.rollout = rollout
         self.problems = problems
+        self.size = size
         self.prompts = [language.student_prompt(problem) for problem in problems]
         self.references = [language.reference_completion(problem) for problem in problems]
 
@@ -80,8 +79,7 @@ class Probe:
         if not prompts:
             return Measure(0.0, 0, 0)
         sequences = self.language.collate_for(self.problems, prompts, completions)
-        with torch.no_grad():
-            logits_BTV = completion_logits(self.language.model, sequences)
+        logits_BTV = score(self.language.model, sequences, self.size)
         mask_BT = sequences.completion_mask_BT
         nll = -(token_log_probs(logits_BTV, sequences.completion_ids_BT).double() * mask_BT).sum()
         return Measure(float(nll), int(mask_BT.sum()), int(sequences.mask.sum()))

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 TokenIds = Sequence[int]
 
@@ -41,8 +42,18 @@ class Sequences:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def __getitem__(self, rows: slice) -> Sequences:
+    def __getitem__(self, rows: Tensor) -> Sequences:
         return Sequences(self.ids[rows], self.mask[rows], self.prompt_length)
+
+    def by_length(self, size: int) -> tuple[Tensor, ...]:
+        """Return the rows in groups of ``size``, the shortest first, so that little of a group is padding."""
+        return self.mask.sum(1).argsort(stable=True).split(size)
+
+    def tight(self) -> Sequences:
+        """Return the batch without the columns that are padding in every row."""
+        real = self.mask.any(0).nonzero()
+        first, end = int(real[0]), int(real[-1]) + 1
+        return Sequences(self.ids[:, first:end], self.mask[:, first:end], self.prompt_length - first)
 
 
 def collate(
@@ -67,12 +78,21 @@ def positions(mask: Tensor) -> Tensor:
 
 def completion_logits(model: Any, sequences: Sequences) -> Tensor:
     """Return the logits [B, T, V] that predict each completion token: those one position before it."""
-    steps = sequences.ids.shape[1] - sequences.prompt_length
+    tight = sequences.tight()
+    steps = tight.completion_ids_BT.shape[1]
     output = model(
-        input_ids=sequences.ids,
-        attention_mask=sequences.mask,
-        position_ids=positions(sequences.mask),
+        input_ids=tight.ids,
+        attention_mask=tight.mask,
+        position_ids=positions(tight.mask),
         use_cache=False,
         logits_to_keep=steps + 1,
     )
-    return output.logits[:, :-1]
+    return pad(output.logits[:, :-1], (0, 0, 0, sequences.completion_ids_BT.shape[1] - steps))
+
+
+def score(model: Any, sequences: Sequences, size: int) -> Tensor:
+    """Return the same logits [B, T, V] without gradient, from passes of ``size`` sequences of like length."""
+    groups = sequences.by_length(size)
+    with torch.no_grad():
+        logits_BTV = torch.cat([completion_logits(model, sequences[rows]) for rows in groups])
+    return logits_BTV[torch.cat(groups).argsort()]

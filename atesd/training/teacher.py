@@ -7,12 +7,10 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from atesd.config import TeacherConfig, TeacherKind
 from atesd.training import weights
-from atesd.training.sequences import Sequences, completion_logits
 
 
 class Teacher(ABC):
@@ -20,11 +18,6 @@ class Teacher(ABC):
 
     def __init__(self, model: Any) -> None:
         self.model = model
-
-    def logits(self, sequences: Sequences) -> Tensor:
-        """Return logits [B, T, V] of every completion token."""
-        with torch.no_grad():
-            return completion_logits(self.model, sequences)
 
     @abstractmethod
     def follow(self, student: nn.Module) -> None:

@@ -22,7 +22,7 @@ def problems(arithmetic: Arithmetic) -> list[Problem]:
 
 
 def probe(language: LanguageModel, problems: list[Problem]) -> Probe:
-    return Probe(language, HfRolloutConfig(max_new_tokens=12).build(language), problems)
+    return Probe(language, HfRolloutConfig(max_new_tokens=12).build(language), problems, size=2)
 
 
 def nll(language: LanguageModel, prefix: list[int], completion: list[int]) -> float:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from atesd.training.language_model import LanguageModel
-from atesd.training.sequences import collate, completion_logits, positions
+from atesd.training.sequences import collate, completion_logits, positions, score
 
 PROMPTS = [[4, 5], [6, 7, 8, 9, 10, 11, 12], [3], [20, 19, 18, 17]]
 COMPLETIONS = [[9, 8, 7, 6, 5], [4], [5, 5, 5], [2, 3, 4, 5, 6, 7, 8]]
@@ -28,7 +28,7 @@ def test_collate_by_hand() -> None:
     assert batch.completion_mask_BT.tolist() == [[1, 0], [1, 1]]
     assert positions(batch.mask).tolist() == [[0, 1, 2, 2], [0, 0, 1, 2]]
     assert len(batch) == 2
-    assert batch[1:].ids.tolist() == [[0, 6, 8, 9]]
+    assert batch[torch.tensor([1])].ids.tolist() == [[0, 6, 8, 9]]
 
 
 def test_a_real_token_that_equals_the_pad_is_not_masked() -> None:
@@ -62,9 +62,19 @@ def test_micro_batches_score_as_the_whole(language: LanguageModel) -> None:
     batch = collate(PROMPTS, COMPLETIONS, language.pad_id)
     with torch.no_grad():
         whole = completion_logits(language.model, batch)
-        halves = torch.cat([completion_logits(language.model, batch[rows]) for rows in (slice(0, 2), slice(2, 4))])
     real = batch.completion_mask_BT.bool()
-    assert (whole - halves)[real].abs().max() < 1e-5
+    for size in (1, 2, 3, 9):
+        scored = score(language.model, batch, size)
+        assert scored.shape == whole.shape
+        assert not scored.requires_grad
+        assert (whole - scored)[real].abs().max() < 1e-5
+
+
+def test_groups_hold_the_shortest_first_and_no_column_of_padding_alone() -> None:
+    batch = collate([[6, 7], [8], [9]], [[3], [4, 5, 6], [3]], 0)
+    assert [rows.tolist() for rows in batch.by_length(2)] == [[2, 0], [1]]
+    short = batch[torch.tensor([2])].tight()
+    assert (short.ids.tolist(), short.prompt_length) == ([[9, 3]], 1)
 
 
 def test_what_stands_on_the_pads_does_not_matter(language: LanguageModel) -> None:
