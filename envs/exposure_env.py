@@ -42,7 +42,8 @@ class ExposureEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
 
     ## Rewards
     The window's own progress: the reward rule applied to the readings of this window, averaged over groups. The
-    paper's reward looks further ahead and matures later; ``info["readings"]`` holds all it needs (``atesd.decisions.DecisionLedger``).
+    paper's reward looks further ahead and matures later; ``info["readings"]`` holds all it needs
+    (``atesd.decisions.DecisionLedger``).
 
     ## Starting State
     The base student, which the trainer brings; the environment loads nothing. A real student cannot start again:
