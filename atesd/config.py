@@ -89,13 +89,18 @@ class ExposureConfig:
 class EnvConfig:
     """Attributes:
     hold_window: H, student updates that share one exposure. ours: unknown in the paper.
+    groups: difficulty groups with an exposure and a controller each (``atesd.groups``). 1 is the paper's, which names
+        its one exposure for a whole batch as its limitation.
     """
 
     hold_window: int = 4
+    groups: int = 1
 
     def __post_init__(self) -> None:
         if self.hold_window < 1:
             raise UserError(f"env.hold_window must be at least 1 student update, got {self.hold_window}")
+        if self.groups < 1:
+            raise UserError(f"env.groups must be at least 1, got {self.groups}; 1 is one exposure for every problem")
 
 
 @dataclass
@@ -164,12 +169,30 @@ class RunConfig:
     def __post_init__(self) -> None:
         if self.seed < 0:
             raise UserError(f"seed must be 0 or more, got {self.seed}")
+        self._check_groups()
         span = self.reward.rule(self.env.hold_window).span
         if self.baseline is None and span > self.train.updates:
             raise UserError(
                 f"reward.kind={self.reward.kind.value} looks {span} student updates ahead (reward.lookahead, "
                 f"env.hold_window), but train.updates={self.train.updates}: no reward could mature; shorten the one or "
                 "lengthen the other"
+            )
+
+    def _check_groups(self) -> None:
+        groups = self.env.groups
+        for key, problems in (
+            ("reward.probe_problems", self.reward.probe_problems),
+            ("train.batch_size", self.train.batch_size),
+        ):
+            if groups > problems:
+                raise UserError(
+                    f"env.groups={groups} needs a problem for every group, but {key}={problems}; lower the one or "
+                    "raise the other"
+                )
+        if groups > 1 and self.baseline is not None:
+            raise UserError(
+                f"env.groups={groups} gives every group a controller, but baseline={self.baseline.name} brings its own "
+                "exposure; leave env.groups out or name a controller instead"
             )
 
     @property

@@ -17,6 +17,7 @@ class Decision:
     Attributes:
         decision: its number, from 0.
         update: student updates done when it was taken.
+        group: difficulty group it is for.
     """
 
     decision: int
@@ -25,6 +26,7 @@ class Decision:
     log_prob: float | None
     observation: list[float]
     details: dict[str, float]
+    group: int = 0
 
 
 @dataclass(frozen=True)
@@ -88,4 +90,4 @@ class DecisionLedger:
 
     def load_state_dict(self, state: State) -> None:
         self.pending = [Decision(**decision) for decision in state["pending"]]
-        self.readings = {int(update): Reading(**reading) for update, reading in state["readings"].items()}
+        self.readings = {int(update): Reading.from_state(reading) for update, reading in state["readings"].items()}

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from atesd.divergence import Divergence
 from atesd.errors import UserError
-from atesd.exposure import Cut, Revealed, reveal
+from atesd.exposure import Cut, Exposure, Revealed, of_group, reveal
 from atesd.signals import Signal, SignalBatch, UpdateContext
 from atesd.tasks.problem import Problem
 
@@ -55,21 +57,33 @@ class Distillation(Signal):
         self.config = config
         self.cut = cut
 
-    def collect(self, context: UpdateContext, rows: int, exposure: float) -> SignalBatch:
+    def collect(self, context: UpdateContext, rows: int, exposure: Exposure) -> SignalBatch:
         problems = context.next_problems(rows)
+        groups = context.groups_of(problems)
+        asked = [of_group(exposure, group) for group in groups]
         rollouts = context.sample(problems)
-        revealed = [reveal(context.steps_of(problem, self.cut), exposure) for problem in problems]
+        revealed = [
+            reveal(context.steps_of(problem, self.cut), share) for problem, share in zip(problems, asked, strict=True)
+        ]
         prompts = exposed_prompts(context, problems, revealed)
         sequences = context.sequences(problems, rollouts.prompts, rollouts.completions)
         exposed = context.sequences(problems, prompts, rollouts.completions)
+        realised = [shown.realised for shown in revealed]
+        grounding, grounding_B = reference_log_prob(context, problems, prompts)
         return SignalBatch(
             sequences,
             sequences.completion_mask_BT.float(),
             {"teacher_logits_BTV": context.teacher_logits(exposed)},
             {
-                "exposure/asked": exposure,
-                "exposure/realised": sum(shown.realised for shown in revealed) / len(revealed),
-                "teacher/reference_log_prob_nats_per_token": reference_log_prob(context, problems, prompts),
+                "exposure/asked": float(np.mean(exposure)),
+                "exposure/realised": sum(realised) / len(realised),
+                "teacher/reference_log_prob_nats_per_token": grounding,
+            },
+            groups,
+            {
+                "exposure/asked": asked,
+                "exposure/realised": realised,
+                "teacher/reference_log_prob_nats_per_token": grounding_B,
             },
         )
 
@@ -110,8 +124,12 @@ def exposed_prompts(
     return [language.teacher_prompt(problem, shown.text) for problem, shown in zip(problems, revealed, strict=True)]
 
 
-def reference_log_prob(context: UpdateContext, problems: Sequence[Problem], prompts: list[list[int]]) -> float:
+def reference_log_prob(
+    context: UpdateContext, problems: Sequence[Problem], prompts: list[list[int]]
+) -> tuple[float, list[float]]:
     """Return g of the paper's teacher-grounded term: the exposed teacher's mean log-probability of the reference.
+
+    First over the tokens of all rows, then over those of each row [B].
 
     The paper says "reference answer"; we score the whole reference with its boxed answer, per token. ours
     """
@@ -121,4 +139,5 @@ def reference_log_prob(context: UpdateContext, problems: Sequence[Problem], prom
     sequences = context.sequences(problems, prompts, references)
     log_probs_BT = token_log_probs(context.teacher_logits(sequences), sequences.completion_ids_BT)
     mask_BT = sequences.completion_mask_BT
-    return float((log_probs_BT * mask_BT).sum() / mask_BT.sum())
+    scores_BT = log_probs_BT * mask_BT
+    return float(scores_BT.sum() / mask_BT.sum()), (scores_BT.sum(1) / mask_BT.sum(1)).tolist()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
@@ -20,6 +20,9 @@ from atesd.text import cut_after
 _SENTENCE_END = re.compile(r"[.!?]\s+|\n+")
 # Absorbs rounding, so that 0.29 of 100 segments is 29, also where a library handed the exposure on as float32. ours
 _ROUNDING = 1e-6
+
+Exposure = float | Sequence[float]
+"""One exposure for all problems, or one per difficulty group, the easiest first."""
 
 
 class Cut(Enum):
@@ -71,6 +74,15 @@ def reveal(pieces: list[str], exposure: float) -> Revealed:
     """
     shown = min(math.floor((checked(exposure) + _ROUNDING) * len(pieces)), len(pieces))
     return Revealed("".join(pieces[:shown]), shown / len(pieces))
+
+
+def of_group(exposure: Exposure, group: int) -> float:
+    """Return the exposure of one difficulty group.
+
+    >>> of_group(0.5, 2), of_group([1.0, 0.5, 0.25], 2)
+    (0.5, 0.25)
+    """
+    return exposure[group] if isinstance(exposure, Sequence) else exposure
 
 
 def checked(exposure: float, key: str = "exposure") -> float:

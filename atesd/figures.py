@@ -17,6 +17,7 @@ from atesd.logbook import Logbook
 
 INK, SECOND = "#1b3a5c", "#c8553d"
 DENSITY_LEVELS = 121
+NAMES = ("asked", "realised")
 
 
 def draw(logbook: Logbook) -> None:
@@ -50,16 +51,34 @@ def progress(evaluations: list[dict[str, Any]], metrics: list[dict[str, Any]], p
 
 
 def exposure(decisions: list[dict[str, Any]], metrics: list[dict[str, Any]], path: Path) -> None:
-    """Draw the exposure asked for and realised over updates, with the Beta density behind it where there is one."""
+    """Draw the exposure asked for and realised over updates; with one group, before the Beta density if there is one.
+
+    With difficulty groups there is a line for each group, and its dots are what was realised in it.
+    """
     figure, axis = plt.subplots(figsize=(7, 4), layout="constrained")
     updates = [row["update"] for row in metrics]
-    if decisions and "beta/a" in decisions[0]:
+    groups = sorted({row.get("group", 0) for row in decisions})
+    if decisions and "beta/a" in decisions[0] and len(groups) == 1:
         _density(axis, decisions, updates[-1])
-    axis.step(updates, [row["exposure/asked"] for row in metrics], where="pre", color=INK, label="asked")
-    axis.plot(updates, [row["exposure/realised"] for row in metrics], ".", color=SECOND, ms=4, label="realised")
+    for prefix, label, asked, realised in _lines(len(groups)):
+        series = {name: [row.get(f"{prefix}exposure/{name}", np.nan) for row in metrics] for name in NAMES}
+        axis.step(updates, series["asked"], where="pre", color=asked, label=f"asked{label}")
+        axis.plot(updates, series["realised"], ".", color=realised, ms=4, label=f"realised{label}")
     axis.set(xlabel="student updates", ylabel="exposure", ylim=(-0.02, 1.02), title="Exposure")
-    figure.legend(loc="outside lower center", ncols=2)
+    figure.legend(loc="outside lower center", ncols=max(2, len(groups)))
     _save(figure, path)
+
+
+def _lines(groups: int) -> list[tuple[str, str, Any, Any]]:
+    """Return the key prefix, label and two colours of each line of exposure."""
+    if groups == 1:
+        return [("", "", INK, SECOND)]
+    colours = plt.get_cmap("viridis")(np.linspace(0, 0.85, groups))
+    names = ["easiest", *[""] * (groups - 2), "hardest"]
+    labels = [f", group {group}" + (f" ({name})" if name else "") for group, name in enumerate(names)]
+    return [
+        (f"group_{g}/", label, colour, colour) for g, (label, colour) in enumerate(zip(labels, colours, strict=True))
+    ]
 
 
 def _density(axis: Axes, decisions: list[dict[str, Any]], last: int) -> None:

@@ -30,7 +30,7 @@ class Glance:
     def row(self) -> dict[str, float | None]:
         """Return all numbers, by name."""
         numbers = asdict(self.reading)
-        del numbers["progress_signal"]
+        del numbers["progress_signal"], numbers["groups"]
         return numbers | {signal.value: value for signal, value in self.signals.items()}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atesd.errors import UserError
+from atesd.exposure import Exposure
 from atesd.registry import Config
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 Observation = NDArray[np.float32]
 State = dict[str, Any]
 """What JSON can hold: dicts with string keys, lists, strings, numbers, booleans, None."""
+# What separates the seeds of the groups' controllers from other streams of the run. ours
+_GROUPS = 6007
 
 
 @dataclass(frozen=True)
@@ -30,11 +33,19 @@ class Setting:
         seed: of the run; ``seed=0`` is a seed.
         windows: hold windows in the run.
         observation_size: entries of an observation.
+        group: difficulty group the controller chooses for, 0 the easiest, of ``groups``.
     """
 
     seed: int
     windows: int
     observation_size: int
+    group: int = 0
+    groups: int = 1
+
+    def of_group(self, group: int, groups: int) -> Setting:
+        """Return the setting of one group's controller: its own seed, so that no two draw alike; group 0 keeps ours."""
+        own = np.random.SeedSequence([self.seed, _GROUPS, group]).generate_state(1)[0]
+        return replace(self, seed=int(own) if group else self.seed, group=group, groups=groups)
 
 
 @dataclass(frozen=True)
@@ -132,6 +143,7 @@ class Reading:
         confidence: mean probability the student gave its own tokens.
         mismatch: share of tokens whose most likely entry differs between teacher and student; None without a teacher.
         teacher_log_prob: g of the paper, nats per token: what the exposed teacher gives the reference; None without.
+        groups: the same of each difficulty group; empty where there is only one.
     """
 
     progress_signal: float
@@ -140,6 +152,17 @@ class Reading:
     confidence: float
     mismatch: float | None = None
     teacher_log_prob: float | None = None
+    groups: tuple[Reading, ...] = ()
+
+    @property
+    def by_group(self) -> tuple[Reading, ...]:
+        """Return one reading per difficulty group."""
+        return self.groups or (self,)
+
+    @classmethod
+    def from_state(cls, state: State) -> Reading:
+        """Return the reading that ``asdict`` turned into ``state``."""
+        return cls(**(state | {"groups": tuple(map(cls.from_state, state["groups"]))}))
 
 
 @dataclass(frozen=True)
@@ -167,7 +190,7 @@ class StudentTrainer(ABC):
     """Trains one student. The environment asks for updates; who the student is stays here."""
 
     @abstractmethod
-    def start(self, exposure: float) -> Reading:
+    def start(self, exposure: Exposure) -> Reading:
         """Load the base student and measure it on the first update's batch, at this exposure, without an update.
 
         Raises:
@@ -175,7 +198,7 @@ class StudentTrainer(ABC):
         """
 
     @abstractmethod
-    def update(self, exposure: float) -> UpdateReport:
+    def update(self, exposure: Exposure) -> UpdateReport:
         """Make one student update with the teacher at this exposure.
 
         Raises:

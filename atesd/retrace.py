@@ -87,7 +87,7 @@ def settings(folder: Path) -> RunConfig:
     """Return a run's settings as the run had them.
 
     Raises:
-        UserError: a part is not registered, or the run played a baseline.
+        UserError: a part is not registered, or the run played a baseline or difficulty groups.
     """
     stored = OmegaConf.load(folder / "config.yaml")
     assert isinstance(stored, DictConfig)
@@ -95,6 +95,11 @@ def settings(folder: Path) -> RunConfig:
         raise UserError(
             f"run={folder} played baseline={stored.baseline.name}, which chooses no exposure; give runs of a "
             "controller, such as controller=fixed"
+        )
+    if (groups := stored.env.get("groups", 1)) > 1:
+        raise UserError(
+            f"run={folder} has env.groups={groups}, an exposure per difficulty group, and only one exposure for all "
+            "problems can be retraced; give runs with env.groups=1"
         )
     base = OmegaConf.structured(RunConfig)
     for part in PARTS:

@@ -40,12 +40,14 @@ STOPPED_EXIT_CODE = 143
 FAILED: list[str] = []
 
 
-def method(run: RunConfig, setting: Setting) -> tuple[str, Any, Controller, int]:
-    """Return the method's name, its signal, what chooses its exposure, and its number of student updates."""
+def method(run: RunConfig, setting: Setting) -> tuple[str, Any, list[Controller], int]:
+    """Return the method's name, its signal, what chooses each group's exposure, and its number of student updates."""
     if run.baseline is None:
-        return run.controller.name, run.signal.build(run.exposure.cut), run.controller.build(setting), run.train.updates
+        groups = run.env.groups
+        own = [run.controller.build(setting.of_group(group, groups)) for group in range(groups)]
+        return run.controller.name, run.signal.build(run.exposure.cut), own, run.train.updates
     held = Fixed(setting, run.baseline.exposure())
-    return run.baseline.name, run.baseline.signal(run), held, run.baseline.updates(run)
+    return run.baseline.name, run.baseline.signal(run), [held], run.baseline.updates(run)
 
 
 def play(run: RunConfig, settings: str) -> dict[str, Any]:
@@ -63,16 +65,17 @@ def play(run: RunConfig, settings: str) -> dict[str, Any]:
             return finished
     else:
         refuse_existing(folder)
-    name, signal, controller, updates = method(run, Setting(run.seed, run.windows, len(NAMES)))
+    name, signal, chosen_by, updates = method(run, Setting(run.seed, run.windows, len(NAMES)))
     stopwatch = Stopwatch()
     with stopwatch.phase("load"):
         from envs.exposure_env import ExposureEnv
 
         trainer = run.model.trainer(run, signal, run.data.build(run.seed), stopwatch)
-        env = ExposureEnv(trainer, run.reward.rule(run.env.hold_window), updates, run.env.hold_window)
+        rule = run.reward.rule(run.env.hold_window)
+        env = ExposureEnv(trainer, rule, updates, run.env.hold_window, run.env.groups)
     logbook = Logbook(folder, trainer.leads)
     with Display(name, updates, trainer.leads) as display:
-        session = Session(run, env, controller, updates, logbook, display, stopwatch)
+        session = Session(run, env, chosen_by, updates, logbook, display, stopwatch)
         with session.stopping_on_signals():
             if run.resume:
                 session.resume()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -11,10 +11,11 @@ import numpy as np
 
 from atesd.checkpoints import Checkpoints
 from atesd.config import RunConfig
-from atesd.decisions import Decision, DecisionLedger, Matured
+from atesd.decisions import DecisionLedger, Matured
 from atesd.errors import UserError
 from atesd.interfaces import Action, Controller, Observation, Reading, State, StudentTrainer, UpdateReport
 from atesd.logbook import Logbook, finite, provenance
+from atesd.player import Player
 from atesd.progress import Display
 from atesd.statistics import accuracy
 from atesd.stopwatch import Stopwatch
@@ -41,13 +42,13 @@ class Stopped(Exception):
 
 
 class Session:
-    """Plays ``controller`` in ``environment`` for ``updates`` student updates and keeps the logbook."""
+    """Plays one controller per difficulty group for ``updates`` student updates and keeps the logbook."""
 
     def __init__(
         self,
         run: RunConfig,
         environment: Environment,
-        controller: Controller,
+        controllers: Sequence[Controller],
         updates: int,
         logbook: Logbook,
         display: Display,
@@ -56,12 +57,12 @@ class Session:
         self.run = run
         self.environment = environment
         self.trainer = environment.trainer
-        self.controller = controller
         self.updates = updates
         self.logbook = logbook
         self.display = display
         self.stopwatch = stopwatch
-        self.ledger = DecisionLedger(run.reward.rule(run.env.hold_window))
+        rule = run.reward.rule(run.env.hold_window)
+        self.players = [Player(controller, DecisionLedger(rule)) for controller in controllers]
         self.checkpoints = Checkpoints(logbook.folder / "checkpoints", self.trainer)
         self.decisions = 0
         self.stop_requested = False
@@ -73,7 +74,7 @@ class Session:
         if self.updates:
             with self.stopwatch.phase("environment"):
                 self.observation, _ = self.environment.reset()
-            self.ledger.record(0, self.environment.last)
+            self._record(0, self.environment.last)
             self._checkpoint()
             self.stopwatch.lap()  # what came before belongs to no student update
 
@@ -89,8 +90,8 @@ class Session:
 
     def _take_over(self, state: State) -> None:
         self.logbook.cut_back(state["logs"])
-        self.controller.load_state_dict(state["controller"])
-        self.ledger.load_state_dict(state["ledger"])
+        for player, saved in zip(self.players, state["players"], strict=True):
+            player.load_state_dict(saved)
         self.stopwatch.add(state["seconds"])
         self.decisions = state["decisions"]
         self.observation, _ = self.environment.resume(state["environment"])
@@ -114,8 +115,9 @@ class Session:
 
     def finish(self, describe: dict[str, Any]) -> dict[str, Any]:
         """Evaluate the trained student, export it, and write figures and summary."""
-        for unmatured in self.ledger.close():
-            self._log_decision(unmatured, {})
+        for player in self.players:
+            for unmatured in player.ledger.close():
+                self._log_decision(unmatured, {})
         if self.updates:
             self._evaluate(self.run.eval.final_problems)
         with self.stopwatch.phase("export"):
@@ -145,42 +147,50 @@ class Session:
             for number, handler in previous.items():
                 signal.signal(number, handler)
 
-    def _decide(self) -> Action:
-        """Ask the controller; where it fails, save everything up to here before the run stops."""
+    def _decide(self) -> list[Action]:
+        """Ask every controller; where one fails, save everything up to here before the run stops."""
         try:
             with self.stopwatch.phase("controller"):
-                return self.controller.act(self.observation, self.decisions)
+                return [player.controller.act(seen, self.decisions) for player, seen in self._views()]
         except Exception:
             self._checkpoint()
             raise
 
-    def _window(self, action: Action) -> None:
+    def _views(self) -> Iterator[tuple[Player, Observation]]:
+        """Yield every group's player with what it sees."""
+        return zip(self.players, np.split(self.observation, len(self.players)), strict=True)
+
+    def _window(self, actions: list[Action]) -> None:
         update = self.trainer.updates_done
-        self.ledger.open(
-            Decision(
-                self.decisions, update, action.exposure, action.log_prob, self.observation.tolist(), action.details
-            )
-        )
+        for (player, seen), action in zip(self._views(), actions, strict=True):
+            player.open(self.decisions, update, seen, action)
         self.window_end = min(update + self.run.env.hold_window, self.updates)
         with self.stopwatch.phase("environment"):
-            self.observation, _, terminated, _, info = self.environment.step(np.array([action.exposure]))
+            self.observation, _, terminated, _, info = self.environment.step(
+                np.array([action.exposure for action in actions])
+            )
         if terminated:
             raise UserError(info["diverged"])
         self.decisions += 1
 
     def _on_update(self, update: int, report: UpdateReport) -> None:
-        self.ledger.record(update, report.reading)
-        for matured in self.ledger.matured(update):
-            with self.stopwatch.phase("controller"):
-                assert matured.parts is not None
-                learned = self.controller.learn(matured.decision.decision, matured.parts.total)
-            self._log_decision(matured, learned)
+        self._record(update, report.reading)
+        for player in self.players:
+            for matured in player.ledger.matured(update):
+                with self.stopwatch.phase("controller"):
+                    assert matured.parts is not None
+                    learned = player.controller.learn(matured.decision.decision, matured.parts.total)
+                self._log_decision(matured, learned)
         with self.stopwatch.phase("logging"):
             seconds = {f"time/{phase}_seconds": spent for phase, spent in self.stopwatch.lap().items()}
             self.logbook.append("metrics.jsonl", finite({"update": update, **report.metrics, **seconds}))
             self.display.updated(update, report.metrics, update == self.window_end)
         if update % self.run.eval.every == 0 and update < self.updates:
             self._evaluate(self.run.eval.problems)
+
+    def _record(self, update: int, reading: Reading) -> None:
+        for player, own in zip(self.players, reading.by_group, strict=True):
+            player.ledger.record(update, own)
 
     def _log_decision(self, matured: Matured, learned: dict[str, float]) -> None:
         with self.stopwatch.phase("logging"):
@@ -202,9 +212,8 @@ class Session:
             self.checkpoints.save(
                 {
                     "decisions": self.decisions,
-                    "controller": self.controller.state_dict(),
                     "environment": self.environment.state_dict(),
-                    "ledger": self.ledger.state_dict(),
+                    "players": [player.state_dict() for player in self.players],
                     "logs": self.logbook.sizes(),
                     "seconds": dict(self.stopwatch.seconds),
                 }

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
-from atesd.exposure import Cut
+from atesd.exposure import Cut, Exposure
 from atesd.registry import Config
 from atesd.tasks.problem import Problem
 
@@ -45,19 +45,35 @@ class SignalBatch:
         weights_BT: weight of each token's loss; 0 on padding. The loss is the weighted mean over all ranks.
         tensors: what the signal's loss needs beside the student's logits, each [B, ...].
         metrics: numbers about the batch, averaged over ranks.
+        groups: difficulty group of each row [B]; a method that knows no groups leaves it empty.
+        row_metrics: numbers about each row [B], averaged over the rows of a group.
     """
 
     sequences: Sequences
     weights_BT: Tensor
     tensors: dict[str, Tensor] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
+    groups: list[int] = field(default_factory=list)
+    row_metrics: dict[str, list[float]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.sequences)
 
     def __getitem__(self, rows: Tensor) -> SignalBatch:
-        tensors = {name: tensor[rows] for name, tensor in self.tensors.items()}
-        return replace(self, sequences=self.sequences[rows], weights_BT=self.weights_BT[rows], tensors=tensors)
+        indices = rows.tolist()
+        return replace(
+            self,
+            sequences=self.sequences[rows],
+            weights_BT=self.weights_BT[rows],
+            tensors={name: tensor[rows] for name, tensor in self.tensors.items()},
+            groups=[self.groups[index] for index in indices] if self.groups else [],
+            row_metrics={name: [row[index] for index in indices] for name, row in self.row_metrics.items()},
+        )
+
+    def by_length(self) -> SignalBatch:
+        """Return the batch with its shortest rows first."""
+        (rows,) = self.sequences.by_length(len(self))
+        return self[rows]
 
 
 class UpdateContext(Protocol):
@@ -76,6 +92,9 @@ class UpdateContext(Protocol):
     def steps_of(self, problem: Problem, cut: Cut) -> list[str]:
         """Return the segments of a problem's reference."""
 
+    def groups_of(self, problems: Sequence[Problem]) -> list[int]:
+        """Return the difficulty group of each problem, 0 the easiest; every rank must ask, once per update."""
+
     def sequences(
         self, problems: Sequence[Problem], prompts: list[list[int]], completions: list[list[int]]
     ) -> Sequences:
@@ -89,7 +108,7 @@ class Signal(ABC):
     """Makes one update's batch and its per-token losses."""
 
     @abstractmethod
-    def collect(self, context: UpdateContext, rows: int, exposure: float) -> SignalBatch:
+    def collect(self, context: UpdateContext, rows: int, exposure: Exposure) -> SignalBatch:
         """Return this rank's share of a batch of ``rows`` sequences, the teacher at ``exposure`` if there is one."""
 
     @abstractmethod

@@ -16,6 +16,7 @@ import numpy as np
 
 from atesd.config import RunConfig
 from atesd.errors import UserError
+from atesd.exposure import Exposure
 from atesd.registry import register
 from atesd.signals import BaselineConfig, Signal, SignalBatch, UpdateContext
 
@@ -43,7 +44,7 @@ class GroupRelative(Signal):
     def __init__(self, group_size: int) -> None:
         self.group_size = group_size
 
-    def collect(self, context: UpdateContext, rows: int, exposure: float) -> SignalBatch:
+    def collect(self, context: UpdateContext, rows: int, exposure: Exposure) -> SignalBatch:
         import torch
 
         rollouts = context.sample(context.next_problems(rows, self.group_size), self.group_size)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from atesd.config import RunConfig
+from atesd.exposure import Exposure
 from atesd.registry import register
 from atesd.signals import BaselineConfig, Signal, SignalBatch, UpdateContext
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 class SupervisedFineTuning(Signal):
     """Learns the references token by token; nothing is sampled."""
 
-    def collect(self, context: UpdateContext, rows: int, exposure: float) -> SignalBatch:
+    def collect(self, context: UpdateContext, rows: int, exposure: Exposure) -> SignalBatch:
         problems = context.next_problems(rows)
         prompts = [context.language.student_prompt(problem) for problem in problems]
         references = [context.language.reference_completion(problem) for problem in problems]

@@ -17,6 +17,7 @@ from controllers import lin_ucb as lin_ucb
 from controllers import linear as linear
 from controllers import logitnormal_reinforce as logitnormal_reinforce
 from controllers import none as none
+from controllers import per_group as per_group
 from controllers import pi as pi
 from controllers import replay as replay
 from controllers import sb3 as sb3

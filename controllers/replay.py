@@ -57,7 +57,7 @@ class ReplayConfig(ControllerConfig):
     order: Order = Order.recorded
 
     def controller(self, setting: Setting) -> Replay:
-        exposures = recorded_exposures(self.run)
+        exposures = recorded_exposures(self.run, setting)
         if len(exposures) < setting.windows:
             raise UserError(
                 f"controller.run={self.run} holds {len(exposures)} decisions, but this run has {setting.windows} hold "
@@ -66,11 +66,12 @@ class ReplayConfig(ControllerConfig):
         return Replay(setting, exposures, self.order)
 
 
-def recorded_exposures(run: str) -> list[float]:
-    """Return the exposures of a run's decisions.
+def recorded_exposures(run: str, setting: Setting) -> list[float]:
+    """Return the exposures of a run's decisions for the setting's difficulty group.
 
     Raises:
-        UserError: the folder holds no record, or a row of it has no exposure in [0, 1]; names the file.
+        UserError: the folder holds no record or one of other groups, or a row of it has no exposure in [0, 1]; names
+            the file.
     """
     path = Path(run) / RECORD
     if not path.is_file():
@@ -79,6 +80,13 @@ def recorded_exposures(run: str) -> list[float]:
         rows = [json.loads(line) for line in path.read_text().splitlines()]
     except json.JSONDecodeError as broken:
         raise UserError(f"{path} is not a record: {broken}; record the run again") from broken
+    groups = {row.get("group", 0) for row in rows}
+    if groups and groups != set(range(setting.groups)):
+        raise UserError(
+            f"{path} has decisions for {len(groups)} difficulty groups, and this run has env.groups={setting.groups}; "
+            "give a run of as many"
+        )
+    rows = [row for row in rows if row.get("group", 0) == setting.group]
     if [row.get("decision") for row in rows] != list(range(len(rows))):
         raise UserError(f"{path} does not hold decisions 0, 1, ... in order; record the run again")
     return [checked(row["exposure"], f"{path}, decision {row['decision']}: exposure") for row in rows]

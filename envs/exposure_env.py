@@ -33,14 +33,17 @@ class ExposureEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
     """Choose how much of the reference the teacher sees for the next hold window of student updates.
 
     ## Action Space
-    ``Box(0, 1, (1,), float64)``: the exposure, held for ``hold_window`` student updates (fewer in the last window).
+    ``Box(0, 1, (groups,), float64)``: the exposure of each difficulty group (``atesd.groups``), the easiest first, held
+    for ``hold_window`` student updates (fewer in the last window). There is one group unless ``groups`` says otherwise.
 
     ## Observation Space
-    ``Box(6,)``: progress, exposure, loss, mismatch, probe, confidence; the table is in ``atesd/observation.py``.
+    ``Box(6 * groups,)``: progress, exposure, loss, mismatch, probe, confidence of the first group, then of the next;
+    the table is in ``atesd/observation.py``.
 
     ## Rewards
-    The window's own progress: the reward rule applied to the readings of this window. The paper's reward looks further
-    ahead and matures later; ``info["readings"]`` holds all it needs (``atesd.decisions.DecisionLedger``).
+    The window's own progress: the reward rule applied to the readings of this window, averaged over groups. The
+    paper's reward looks further ahead and matures later; ``info["readings"]`` holds all it needs
+    (``atesd.decisions.DecisionLedger``).
 
     ## Starting State
     The base student, which the trainer brings; the environment loads nothing. A real student cannot start again:
@@ -51,19 +54,22 @@ class ExposureEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
     (``info["diverged"]`` says how).
 
     ## Info
-    ``update``: student updates done. ``exposure``: as executed. ``readings``: one dict per update of the window,
-    preceded by the one before it.
+    ``update``: student updates done. ``exposure``: as executed, one per group. ``readings``: one dict per update of
+    the window, preceded by the one before it.
     """
 
     metadata: dict[str, Any] = {"render_modes": []}
 
-    def __init__(self, trainer: StudentTrainer, rule: RewardRule, updates: int, hold_window: int) -> None:
+    def __init__(
+        self, trainer: StudentTrainer, rule: RewardRule, updates: int, hold_window: int, groups: int = 1
+    ) -> None:
         self.trainer = trainer
         self.rule = rule
         self.updates = updates
         self.hold_window = hold_window
-        self.action_space = gymnasium.spaces.Box(0.0, 1.0, (1,), np.float64)
-        self.observation_space = gymnasium.spaces.Box(LOW, HIGH, dtype=np.float32)
+        self.groups = groups
+        self.action_space = gymnasium.spaces.Box(0.0, 1.0, (groups,), np.float64)
+        self.observation_space = gymnasium.spaces.Box(np.tile(LOW, groups), np.tile(HIGH, groups), dtype=np.float32)
         self.on_update: Callable[[int, UpdateReport], None] = lambda update, report: None
 
     def reset(
@@ -71,31 +77,34 @@ class ExposureEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
     ) -> tuple[Observation, dict[str, Any]]:
         super().reset(seed=seed)
         self.last = self.trainer.start(NEUTRAL_EXPOSURE)
-        self.state = RunningState(self.last)
+        self.states = [RunningState(reading) for reading in self.last.by_group]
         return self._observation(), self._info([self.last])
 
     def step(self, action: NDArray[np.float64]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        exposure = self._exposure(action)
+        exposures = self._exposures(action)
         readings = [self.last]
         try:
             for _ in range(min(self.hold_window, self.updates - self.trainer.updates_done)):
-                readings.append(self._update(exposure))
+                readings.append(self._update(exposures))
         except StudentDiverged as diverged:
-            info = self._info(readings) | {"exposure": exposure, "diverged": str(diverged)}
+            info = self._info(readings) | {"exposure": exposures, "diverged": str(diverged)}
             return self._observation(), DIVERGED_REWARD, True, False, info
         truncated = self.trainer.updates_done >= self.updates
-        info = self._info(readings) | {"exposure": exposure}
-        return self._observation(), self.rule(readings).total, False, truncated, info
+        info = self._info(readings) | {"exposure": exposures}
+        by_group = zip(*(reading.by_group for reading in readings), strict=True)
+        reward = float(np.mean([self.rule(series).total for series in by_group]))
+        return self._observation(), reward, False, truncated, info
 
     def state_dict(self) -> State:
         """Return what the environment itself remembers; the trainer saves the student."""
-        return {"last": asdict(self.last), "running": self.state.state_dict()}
+        return {"last": asdict(self.last), "running": [state.state_dict() for state in self.states]}
 
     def resume(self, state: State) -> tuple[Observation, dict[str, Any]]:
         """Take over a saved state instead of ``reset``; the trainer must have been loaded before."""
-        self.last = Reading(**state["last"])
-        self.state = RunningState(self.last)
-        self.state.load_state_dict(state["running"])
+        self.last = Reading.from_state(state["last"])
+        self.states = [RunningState(reading) for reading in self.last.by_group]
+        for own, saved in zip(self.states, state["running"], strict=True):
+            own.load_state_dict(saved)
         return self._observation(), self._info([self.last])
 
     def snapshot(self) -> Snapshot:
@@ -111,22 +120,27 @@ class ExposureEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
         self.trainer.restore(snapshot.student)
         return self.resume(copy.deepcopy(snapshot.environment))
 
-    def _update(self, exposure: float) -> Reading:
-        report = self.trainer.update(exposure)
+    def _update(self, exposures: list[float]) -> Reading:
+        report = self.trainer.update(exposures)
         self.last = report.reading
-        self.state.include(self.last, exposure)
+        for state, reading, exposure in zip(self.states, self.last.by_group, exposures, strict=True):
+            state.include(reading, exposure)
         self.on_update(self.trainer.updates_done, report)
         return self.last
 
-    def _exposure(self, action: NDArray[np.float64]) -> float:
+    def _exposures(self, action: NDArray[np.float64]) -> list[float]:
         if self.trainer.updates_done >= self.updates:
             raise UserError(f"the run's {self.updates} student updates are done; a finished run takes no more steps")
-        if np.shape(action) != (1,):
-            raise UserError(f"an action is an array of shape (1,), the exposure; got shape {np.shape(action)}")
-        return checked(float(action[0]), "action")
+        if np.shape(action) != (self.groups,):
+            raise UserError(
+                f"an action is an array of shape ({self.groups},), the exposure of each group; got shape "
+                f"{np.shape(action)}"
+            )
+        return [checked(float(exposure), "action") for exposure in action]
 
     def _observation(self) -> Observation:
-        return self.state.observation(self.trainer.updates_done / self.updates)
+        progress = self.trainer.updates_done / self.updates
+        return np.concatenate([state.observation(progress) for state in self.states])
 
     def _info(self, readings: list[Reading]) -> dict[str, Any]:
         return {"update": self.trainer.updates_done, "readings": [asdict(reading) for reading in readings]}

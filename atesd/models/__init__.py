@@ -100,6 +100,11 @@ class SurrogateConfig(Config):
                 f"baseline={run.baseline.name} needs a student that reads its signal; model=surrogate answers to "
                 "exposure alone, so name a controller or another model"
             )
+        if run.env.groups > 1:
+            raise UserError(
+                f"env.groups={run.env.groups} groups problems by difficulty, and model=surrogate has no problems; "
+                "leave env.groups out or choose another model"
+            )
         from atesd.training.surrogate_trainer import SurrogateTrainer
 
         assert self.family is not None

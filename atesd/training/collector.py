@@ -10,9 +10,11 @@ from torch import Tensor
 
 from atesd.errors import UserError
 from atesd.exposure import Cut, segments
+from atesd.groups import RunningQuantiles
 from atesd.signals import Rollouts
 from atesd.stopwatch import Stopwatch
 from atesd.tasks.problem import Problem, Task
+from atesd.training.difficulty import reference_nlls
 from atesd.training.language_model import LanguageModel
 from atesd.training.ranks import Ranks
 from atesd.training.rollout import Rollout
@@ -25,7 +27,8 @@ class Collector:
 
     Attributes:
         size: sequences per teacher pass.
-        position: next position in the training stream; with ``update``, all there is to resume.
+        position: next position in the training stream.
+        quantiles: of the training problems' difficulty; with ``position`` and ``update``, all there is to resume.
         update: number of the student update being collected for, from 0; part of every sample's key.
         tokens: what was generated and scored since ``take_tokens``.
     """
@@ -40,6 +43,7 @@ class Collector:
         ranks: Ranks,
         stopwatch: Stopwatch,
         size: int,
+        groups: int = 1,
     ) -> None:
         self.seed = seed
         self.task = task
@@ -49,6 +53,7 @@ class Collector:
         self.ranks = ranks
         self.stopwatch = stopwatch
         self.size = size
+        self.quantiles = RunningQuantiles(groups)
         self.position = 0
         self.update = 0
         self.tokens = {"generated": 0, "scored": 0}
@@ -82,6 +87,15 @@ class Collector:
             problem, cut, self.task, lambda text: self.language.token_pieces(text, f"problem {problem.id}, reference")
         )
 
+    def groups_of(self, problems: Sequence[Problem]) -> list[int]:
+        if self.quantiles.groups == 1:  # nothing to measure
+            return [0] * len(problems)
+        with self.stopwatch.phase("groups"):
+            nlls, tokens = reference_nlls(self.language, problems, self.size)
+            self.quantiles.include([nll for share in self.ranks.gather(nlls) for nll in share])
+        self.tokens["scored"] += tokens
+        return self.quantiles.groups_of(nlls)
+
     def sequences(
         self, problems: Sequence[Problem], prompts: list[list[int]], completions: list[list[int]]
     ) -> Sequences:
@@ -101,7 +115,7 @@ class Collector:
     @contextmanager
     def rewinding(self) -> Iterator[None]:
         """Give the problems drawn in the block back to the stream."""
-        position = self.position
+        position, thresholds = self.position, self.quantiles.thresholds
         yield
-        self.position = position
+        self.position, self.quantiles.thresholds = position, thresholds
         self.take_tokens()

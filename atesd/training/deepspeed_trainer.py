@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from torch import Tensor
 
 from atesd.config import RunConfig
 from atesd.errors import UserError
-from atesd.interfaces import Reading, StudentDiverged, StudentTrainer, UpdateReport, Verdict
+from atesd.exposure import Exposure
+from atesd.groups import equal_shares
+from atesd.interfaces import Reading, State, StudentDiverged, StudentTrainer, UpdateReport, Verdict
 from atesd.losses import entropy, token_log_probs
 from atesd.rewards import ProgressSignal
 from atesd.signals import Signal, SignalBatch
@@ -25,15 +28,18 @@ from atesd.stopwatch import Stopwatch
 from atesd.tasks.problem import Split, Task
 from atesd.training import language_model, ranks, teacher, weights
 from atesd.training.collector import Collector
+from atesd.training.difficulty import reference_nlls
 from atesd.training.engine import gradient_norm
 from atesd.training.evaluation import answer
+from atesd.training.group_readings import GroupReadings, Metrics
 from atesd.training.language_model import LanguageModel
-from atesd.training.probe import Probe, mean
+from atesd.training.probe import Measure, Probe, mean
 from atesd.training.sequences import completion_logits
 
 STATE_FILE = "trainer.json"
 ENGINE_TAG = "engine"
-
+# Keeps the loss of rows that no weight falls on at 0.
+TINY = 1e-12
 
 # What the engine counts, and decides by when to step.
 COUNTERS = ("micro_steps", "global_steps", "global_samples", "skipped_steps")
@@ -48,8 +54,7 @@ class Snapshot:
     optimizer: dict[str, Any]
     counters: dict[str, int]
     random: list[Tensor]
-    updates_done: int
-    position: int
+    counts: State
 
 
 class DeepSpeedTrainer(StudentTrainer):
@@ -93,13 +98,25 @@ class DeepSpeedTrainer(StudentTrainer):
             self.ranks,
             self.stopwatch,
             run.train.micro_batch_size,
+            run.env.groups,
         )
-        probe = self.task.held_out(Split.probe, run.reward.probe_problems)
-        self.probe = Probe(self.student, self.rollout, self.ranks.share(probe), run.train.micro_batch_size)
+        self.group_readings = GroupReadings(run.env.groups, self.ranks)
         rows = run.train.batch_size // self.ranks.size
         self.engine = run.deepspeed.build(student.model, run.train, math.ceil(rows / run.train.micro_batch_size))
         for copied in (sampled, self.teacher.model):
             copied.to(self.engine.device)
+        self.probes = self._probes()
+
+    def _probes(self) -> list[Probe]:
+        """Return the probe of each difficulty group, by the NLL of the student, which is still the base student."""
+        problems, groups = self.task.held_out(Split.probe, self.run.reward.probe_problems), self.run.env.groups
+        size = self.run.train.micro_batch_size
+        nlls = reference_nlls(self.student, problems, size)[0] if groups > 1 else [0.0] * len(problems)
+        shares = equal_shares(self.ranks.agree(nlls), groups)
+        return [
+            Probe(self.student, self.rollout, self.ranks.share([problems[index] for index in share]), size)
+            for share in shares
+        ]
 
     @property
     def updates_done(self) -> int:
@@ -112,7 +129,7 @@ class DeepSpeedTrainer(StudentTrainer):
     def any_rank(self, flag: bool) -> bool:
         return any(self.ranks.gather(flag))
 
-    def start(self, exposure: float) -> Reading:
+    def start(self, exposure: Exposure) -> Reading:
         if self._updates_done:
             raise UserError(
                 f"this student has had {self._updates_done} updates and cannot start again; make a new run to restart"
@@ -123,11 +140,11 @@ class DeepSpeedTrainer(StudentTrainer):
         reading, _ = self._report(batch, sum(self.ranks.gather(float(loss))), [columns])
         return reading
 
-    def update(self, exposure: float) -> UpdateReport:
+    def update(self, exposure: Exposure) -> UpdateReport:
         with self.stopwatch.phase("batch"):
             exposure = self.ranks.agree(exposure)
             self.collector.update = self._updates_done
-            batch = self.signal.collect(self.collector, self.run.train.batch_size, exposure)
+            batch = self.signal.collect(self.collector, self.run.train.batch_size, exposure).by_length()
             with self.stopwatch.phase("student"), self._keyed_dropout():
                 loss, columns = self._descend(batch)
                 self._renew_copies()
@@ -169,6 +186,8 @@ class DeepSpeedTrainer(StudentTrainer):
         losses_BT, columns = self.signal.token_losses(logits_BTV, batch)
         detached_BTV = logits_BTV.detach()
         columns = columns | {
+            "loss": losses_BT.detach(),
+            "weight": batch.weights_BT,
             "entropy": entropy(detached_BTV),
             "confidence": token_log_probs(detached_BTV, batch.sequences.completion_ids_BT).exp(),
         }
@@ -206,42 +225,73 @@ class DeepSpeedTrainer(StudentTrainer):
             for length in share
         ]
         metrics: dict[str, float | None] = {
+            **self._summarise(merged),
             "loss/optimised": loss,
-            "student/entropy_nats_per_token": float(merged["entropy"].mean()),
-            "student/confidence": float(merged["confidence"].mean()),
             "student/grad_norm": self.grad_norm,
             "rollout/length_tokens": sum(lengths) / len(lengths),
             **self._mean_over_ranks(batch.metrics),
-            **self.signal.summarise(merged),
         }
         metrics |= {f"tokens/{name}": sum(self.ranks.gather(n)) for name, n in self.collector.take_tokens().items()}
         with self.stopwatch.phase("probe"):
-            metrics |= self._probe()
+            probed, *probed_by_group = self._probe()
+        metrics = self._with_progress(metrics | probed)
+        readings = []
+        for group, found in enumerate(self.group_readings.of(batch, merged, self._summarise)):
+            newest = (self.group_readings.newest[group] or metrics) | probed_by_group[group]
+            readings.append(self._reading(self._with_progress(newest)))
+            metrics |= {f"group_{group}/{key}": value for key, value in (found | probed_by_group[group]).items()}
+        return self._reading(metrics, tuple(readings)), metrics
+
+    def _summarise(self, columns: dict[str, Tensor]) -> dict[str, float]:
+        """Turn the token columns of some rows into numbers about them."""
+        weights_N = columns["weight"]
+        return {
+            "loss/optimised": float((columns["loss"] * weights_N).sum() / weights_N.sum().clamp(min=TINY)),
+            "student/entropy_nats_per_token": float(columns["entropy"].mean()),
+            "student/confidence": float(columns["confidence"].mean()),
+            **self.signal.summarise(columns),
+        }
+
+    def _with_progress(self, metrics: Metrics) -> Metrics:
+        """Return the metrics with the loss as the progress signal, where it is that."""
         if self.run.reward.signal is ProgressSignal.loss:
-            metrics["probe/progress_signal"] = loss
-        reading = Reading(
-            progress_signal=self._finite("progress signal", float(metrics["probe/progress_signal"])),
-            probe_nll=self._finite("probe NLL", float(metrics["probe/nll_nats_per_token"])),
-            loss=loss,
-            confidence=float(metrics["student/confidence"]),
+            return metrics | {"probe/progress_signal": metrics["loss/optimised"]}
+        return metrics
+
+    def _reading(self, metrics: dict[str, Any], groups: tuple[Reading, ...] = ()) -> Reading:
+        return Reading(
+            progress_signal=self._finite("progress signal", metrics["probe/progress_signal"]),
+            probe_nll=self._finite("probe NLL", metrics["probe/nll_nats_per_token"]),
+            loss=metrics["loss/optimised"],
+            confidence=metrics["student/confidence"],
             mismatch=metrics.get("mismatch/top1_disagreement"),
             teacher_log_prob=metrics.get("teacher/reference_log_prob_nats_per_token"),
+            groups=groups,
         )
-        return reading, metrics
 
-    def _probe(self) -> dict[str, float | None]:
-        """Measure the probe NLL, which is always logged, and the progress signal where it is something else."""
-        nll = progress = self.ranks.gather(self.probe.reference_nll())
-        spent = nll
+    def _probe(self) -> list[Metrics]:
+        """Measure the probe NLL and the progress signal: of all probe problems, then of each group's."""
+        nll = progress = self._measured(Probe.reference_nll)
+        spent = list(chain(*nll))
         if self.run.reward.signal in (ProgressSignal.probe_success, ProgressSignal.answer_nll):
-            progress = self.ranks.gather(self.probe.measure(self.run.reward.signal))
-            spent = nll + progress
-        return {
-            "probe/nll_nats_per_token": mean(nll),
-            "probe/progress_signal": mean(progress),
+            progress = self._measured(lambda probe: probe.measure(self.run.reward.signal))
+            spent += chain(*progress)
+        everything: Metrics = {
+            "probe/nll_nats_per_token": mean(list(chain(*nll))),
+            "probe/progress_signal": mean(list(chain(*progress))),
             "probe/tokens_scored": sum(measure.tokens_scored for measure in spent),
             "probe/tokens_generated": sum(measure.tokens_generated for measure in spent),
         }
+        by_group = zip(nll, progress, strict=True)
+        return [
+            everything,
+            *({"probe/nll_nats_per_token": mean(n), "probe/progress_signal": mean(p)} for n, p in by_group),
+        ]
+
+    def _measured(self, measure: Callable[[Probe], Measure]) -> list[list[Measure]]:
+        """Return what is measured on each group's probe problems, a list of all ranks' shares per group."""
+        shares = self.ranks.gather([measure(probe) for probe in self.probes])
+        return [list(of_ranks) for of_ranks in zip(*shares, strict=True)]
 
     def _merge(self, columns: list[dict[str, Tensor]]) -> dict[str, Tensor]:
         local = {name: torch.cat([part[name] for part in columns]) for name in columns[0]}
@@ -259,7 +309,7 @@ class DeepSpeedTrainer(StudentTrainer):
         return [verdict for share in self.ranks.gather(verdicts) for verdict in share]
 
     def measure(self) -> dict[ProgressSignal, float]:
-        shares = self.ranks.gather(self.probe.measure_generated())
+        shares = list(chain(*self.ranks.gather([probe.measure_generated() for probe in self.probes])))
         return {signal: mean([share[signal] for share in shares]) for signal in shares[0]}
 
     def snapshot(self) -> Snapshot:
@@ -274,8 +324,7 @@ class DeepSpeedTrainer(StudentTrainer):
             copy.deepcopy(self.engine.optimizer.state_dict()),
             {name: getattr(self.engine, name) for name in COUNTERS},
             [torch.get_rng_state(), *torch.cuda.get_rng_state_all()],  # a model with dropout draws from these
-            self._updates_done,
-            self.collector.position,
+            self._counts(),
         )
 
     def restore(self, snapshot: Snapshot) -> None:
@@ -288,15 +337,14 @@ class DeepSpeedTrainer(StudentTrainer):
         own, *others = snapshot.random
         torch.set_rng_state(own)
         torch.cuda.set_rng_state_all(others)
-        self._updates_done, self.collector.position = snapshot.updates_done, snapshot.position
+        self._recount(snapshot.counts)
         self.collector.take_tokens()
 
     def save(self, folder: Path) -> None:
         self.engine.save_checkpoint(folder, tag=ENGINE_TAG)
         if self.ranks.leads:
             self.teacher.save(folder)
-            state = {"updates_done": self._updates_done, "position": self.collector.position, "base": self.base}
-            (folder / STATE_FILE).write_text(json.dumps(state))
+            (folder / STATE_FILE).write_text(json.dumps({**self._counts(), "base": self.base}))
         self.ranks.barrier()
 
     def load(self, folder: Path) -> None:
@@ -309,10 +357,24 @@ class DeepSpeedTrainer(StudentTrainer):
         loaded, _ = self.engine.load_checkpoint(folder, tag=ENGINE_TAG)
         if loaded is None:
             raise UserError(f"{folder / ENGINE_TAG} holds no DeepSpeed state; the checkpoint is damaged")
-        self._updates_done, self.collector.position = state["updates_done"], state["position"]
+        self._recount(state)
         self.teacher.load(folder)
         if self.student.model is not self.engine.module:
             weights.copy_into(self.engine.module, self.student.model)
+
+    def _counts(self) -> State:
+        """Return what there is to resume besides the engine and the teacher."""
+        return {
+            "updates_done": self._updates_done,
+            "position": self.collector.position,
+            "thresholds": self.collector.quantiles.thresholds,
+            "groups": [dict(newest) for newest in self.group_readings.newest],
+        }
+
+    def _recount(self, state: State) -> None:
+        self._updates_done, self.collector.position = state["updates_done"], state["position"]
+        self.collector.quantiles.thresholds = state["thresholds"]
+        self.group_readings.newest = [dict(newest) for newest in state["groups"]]
 
     def export(self, folder: Path) -> None:
         if self.ranks.leads:

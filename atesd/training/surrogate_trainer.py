@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from atesd.errors import UserError
+from atesd.exposure import Exposure, of_group
 from atesd.interfaces import Reading, State, StudentTrainer, UpdateReport, Verdict
 from atesd.rewards import ProgressSignal
 from atesd.surrogate import CHANNELS, Minds, Surrogates, Values, family
@@ -63,11 +64,12 @@ class SurrogateTrainer(StudentTrainer):
         """Return the share of problems the student solves, free of noise."""
         return float(self.student.competence[0])
 
-    def start(self, exposure: float) -> Reading:
+    def start(self, exposure: Exposure) -> Reading:
         self._renew()
-        return self._reading(self.student.read(exposure))
+        return self._reading(self.student.read(of_group(exposure, 0)))
 
-    def update(self, exposure: float) -> UpdateReport:
+    def update(self, exposure: Exposure) -> UpdateReport:
+        exposure = of_group(exposure, 0)
         reading = self._reading(self.student.teach(exposure))
         return UpdateReport(
             reading,

@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 import atesd.run
+from atesd import retrace
 from atesd.config import CheckpointConfig, EnvConfig, EvalConfig, RunConfig, TeacherConfig, TeacherKind, TrainConfig
 from atesd.errors import UserError
 from atesd.interfaces import Action, Observation, Setting
@@ -288,3 +289,26 @@ def test_a_run_killed_before_its_first_checkpoint_begins_again(make_run: MakeRun
     shutil.rmtree(folder / "checkpoints")
     play(replace(killed, resume=True))
     assert_same_run(whole, killed, ("metrics.jsonl", "decisions.jsonl", "evaluations.jsonl"))
+
+
+def test_groups_have_rewards_of_their_own_and_resume_exactly(make_run: MakeRun) -> None:
+    groups = EnvConfig(hold_window=2, groups=3)
+    whole, stopped = make_run("whole", env=groups), make_run("stopped", env=groups)
+    play(whole)
+    with stop_signal_after(3, Path(stopped.output_dir) / "metrics.jsonl"), pytest.raises(Stopped):
+        play(stopped)
+    play(replace(stopped, resume=True))
+    assert_same_run(whole, stopped, ("metrics.jsonl", "decisions.jsonl", "evaluations.jsonl"))
+    metrics, decisions = rows(whole, "metrics.jsonl"), rows(whole, "decisions.jsonl")
+    assert sorted((row["decision"], row["group"]) for row in decisions) == [(d, g) for d in range(4) for g in range(3)]
+    for row in decisions:
+        held = [update[f"group_{row['group']}/exposure/asked"] for update in metrics[row["update"] :][:2]]
+        assert held == [row["exposure"]] * 2
+        assert len(row["observation"]) == 6
+    assert len({row["exposure"] for row in decisions}) == 12
+    second = next(row for row in decisions if (row["decision"], row["group"]) == (1, 2))
+    nll = [row["group_2/probe/nll_nats_per_token"] for row in metrics]
+    progress = sum(0.9**i * max(0.0, nll[1 + i] - nll[2 + i]) for i in range(3))
+    assert second["reward/learning_progress"] == pytest.approx(progress)
+    with pytest.raises(UserError, match=r"has env\.groups=3, .* only one exposure for all problems can be retraced"):
+        retrace.read(Path(whole.output_dir))

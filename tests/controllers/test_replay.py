@@ -60,3 +60,13 @@ def test_a_broken_record_is_refused(tmp_path: Path, record: str, message: str) -
     (tmp_path / "decisions.jsonl").write_text(record + "\n")
     with pytest.raises(UserError, match=message):
         ReplayConfig("replay", str(tmp_path)).build(Setting(0, 1, 6))
+
+
+def test_a_record_of_groups_is_played_group_by_group(tmp_path: Path) -> None:
+    rows = [{"decision": d, "exposure": (d + g) / 4, "group": g} for d in range(3) for g in range(2)]
+    (tmp_path / "decisions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = ReplayConfig("replay", str(tmp_path))
+    second = config.build(Setting(0, 3, 6, group=1, groups=2))
+    assert [second.choose(np.zeros(6, np.float32), d).exposure for d in range(3)] == [0.25, 0.5, 0.75]
+    with pytest.raises(UserError, match=r"decisions for 2 difficulty groups, and this run has env\.groups=1"):
+        config.build(Setting(0, 3, 6))

@@ -1,5 +1,6 @@
 import json
 import warnings
+from dataclasses import replace
 from itertools import pairwise
 
 import gymnasium
@@ -166,3 +167,46 @@ def test_a_restored_environment_repeats_its_steps_and_forks_leave_no_trace():
 
 def test_it_is_registered_under_its_name():
     assert gymnasium.spec("ATESD/Exposure-v0").entry_point == "envs.exposure_env:ExposureEnv"
+
+
+class Grouped(SurrogateTrainer):
+    """Two surrogate students that pass for the two groups of one."""
+
+    def __init__(self, updates: int = 10) -> None:
+        super().__init__("static", 0.01, 0, updates)
+        self.other = SurrogateTrainer("static", 0.01, 1, updates)
+
+    def start(self, exposure):
+        return replace(super().start(exposure), groups=(super().start(exposure), self.other.start(exposure)))
+
+    def update(self, exposure):
+        one, other = super().update(exposure[0]), self.other.update(exposure[1])
+        return replace(one, reading=replace(one.reading, groups=(one.reading, other.reading)))
+
+
+def test_two_groups_are_two_environments_side_by_side():
+    rule = RewardConfig().rule(HOLD_WINDOW)
+    both = ExposureEnv(Grouped(), rule, 10, HOLD_WINDOW, groups=2)
+    one, other = environment(seed=0), environment(seed=1)
+    for env in (both, one, other):
+        env.reset()
+    for exposures in ([0.2, 0.9], [1.0, 0.0]):
+        state = json.loads(json.dumps(both.state_dict()))
+        both.resume(state)
+        seen, reward, *_, info = both.step(np.array(exposures))
+        apart = [env.step(np.array([exposure])) for env, exposure in zip((one, other), exposures, strict=True)]
+        np.testing.assert_array_equal(seen, np.concatenate([step[0] for step in apart]))
+        assert reward == pytest.approx(np.mean([step[1] for step in apart]))
+        assert info["exposure"] == exposures
+    with pytest.raises(UserError, match=r"shape \(2,\), the exposure of each group; got shape \(1,\)"):
+        both.step(np.array([0.5]))
+
+
+def test_checkers_accept_two_groups():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings(
+            "ignore", message=".*not having a spec|We recommend you to use a symm|Your action space"
+        )
+        for check in (check_env, check_env_sb3):
+            check(ExposureEnv(Grouped(200), RewardConfig().rule(HOLD_WINDOW), 200, HOLD_WINDOW, groups=2))
