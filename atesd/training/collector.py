@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import torch
 from torch import Tensor
 
 from atesd.errors import UserError
@@ -16,8 +17,10 @@ from atesd.tasks.problem import Problem, Task
 from atesd.training.language_model import LanguageModel
 from atesd.training.ranks import Ranks
 from atesd.training.rollout import Rollout
-from atesd.training.sequences import Sequences
+from atesd.training.sequences import Sequences, completion_logits
 from atesd.training.teacher import Teacher
+
+NO_TOKENS = {"generated": 0, "scored": 0, "scored_by_student": 0}
 
 
 class Collector:
@@ -26,7 +29,7 @@ class Collector:
     Attributes:
         position: next position in the training stream; with ``update``, all there is to resume.
         update: number of the student update being collected for, from 0; part of every sample's key.
-        tokens: what was generated and scored since ``take_tokens``.
+        tokens: what was generated, scored by the teacher and scored by the student since ``take_tokens``.
     """
 
     def __init__(
@@ -48,7 +51,7 @@ class Collector:
         self.stopwatch = stopwatch
         self.position = 0
         self.update = 0
-        self.tokens = {"generated": 0, "scored": 0}
+        self.tokens = dict(NO_TOKENS)
 
     def next_problems(self, rows: int, rows_per_problem: int = 1) -> list[Problem]:
         count = rows // rows_per_problem
@@ -90,9 +93,15 @@ class Collector:
         self.tokens["scored"] += int(sequences.mask.sum())
         return logits_BTV
 
+    def student_logits(self, sequences: Sequences) -> Tensor:
+        with self.stopwatch.phase("student"), torch.no_grad():
+            logits_BTV = completion_logits(self.language.model, sequences)
+        self.tokens["scored_by_student"] += int(sequences.mask.sum())
+        return logits_BTV
+
     def take_tokens(self) -> dict[str, int]:
         """Return the tokens counted since the last call."""
-        taken, self.tokens = self.tokens, {"generated": 0, "scored": 0}
+        taken, self.tokens = self.tokens, dict(NO_TOKENS)
         return taken
 
     @contextmanager
