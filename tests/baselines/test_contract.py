@@ -17,7 +17,6 @@ import baselines
 from atesd import prompts, registry
 from atesd.config import RunConfig
 from atesd.stopwatch import Stopwatch
-from atesd.training import weights
 from atesd.training.deepspeed_trainer import DeepSpeedTrainer
 from atesd.training.language_model import LanguageModel
 
@@ -56,19 +55,13 @@ def trainer(
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_micro_batches_do_not_change_an_update_and_the_same_seed_repeats_it(
-    name: str, trainer: Callable[..., DeepSpeedTrainer]
-) -> None:
-    whole, parts, again = (trainer(name, f"train.micro_batch_size={size}", "teacher.kind=frozen") for size in (8, 3, 8))
-    for student in (whole, parts, again):
-        assert math.isfinite(student.start(1.0).loss)
-    one, other, same = (student.update(1.0) for student in (whole, parts, again))
-    assert one == same
+def test_micro_batches_do_not_change_an_update(name: str, trainer: Callable[..., DeepSpeedTrainer]) -> None:
+    whole, parts = (trainer(name, f"train.micro_batch_size={size}") for size in (8, 3))
+    assert math.isfinite(whole.start(1.0).loss)
+    one, other = whole.update(1.0), parts.update(1.0)
+    assert math.isfinite(one.reading.loss)
     assert one.reading.loss == pytest.approx(other.reading.loss, rel=1e-4, abs=1e-7)
-    assert weights.fingerprint(whole.engine.module) == weights.fingerprint(again.engine.module)
-    later = [student.update(1.0).reading.loss for student in (whole, again)]
-    assert later[0] == later[1]
-    assert math.isfinite(later[0])
+    assert one.metrics["student/grad_norm"] == pytest.approx(other.metrics["student/grad_norm"], rel=1e-4, abs=1e-6)
 
 
 @pytest.mark.parametrize("name", FILES)
