@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from atesd.divergence import Divergence
 from atesd.errors import UserError
 from atesd.exposure import Cut, Exposure, Revealed, of_group, reveal
-from atesd.signals import Signal, SignalBatch, UpdateContext
+from atesd.signals import Rollouts, Signal, SignalBatch, UpdateContext
 from atesd.tasks.problem import Problem
+from atesd.trust import Scored, Trust, token_weights
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 # Share of tokens whose divergence makes the logged tail. ours: the paper names the tail, not its size
 KL_TAIL_SHARE = 0.05
+REFERENCE_LOG_PROB = "teacher/reference_log_prob_nats_per_token"
 
 
 @dataclass
@@ -31,12 +32,16 @@ class SignalConfig:
         temperature: divides both logits. ours: 1, the rollouts' own temperature on the testbed.
         clip: upper bound of each vocabulary entry's term. ours: none, since with 22 entries it removes all learning.
         jsd_weight: share of the teacher in the mixture of ``jsd``.
+        trust: which tokens the teacher is trusted on: ``all`` (the paper), ``first_miss``, ``soft``, ``oracle``. ours
+        trust_threshold: least p_teacher / p_student of a sampled token that ``first_miss`` takes for plausible. ours
     """
 
     divergence: Divergence = Divergence.forward_kl
     temperature: float = 1.0
     clip: float = math.inf
     jsd_weight: float = 0.5
+    trust: Trust = Trust.all
+    trust_threshold: float = 0.1
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
@@ -45,6 +50,11 @@ class SignalConfig:
             raise UserError(f"signal.clip must be above 0, got {self.clip}; .inf clips nothing")
         if not 0 < self.jsd_weight < 1:
             raise UserError(f"signal.jsd_weight must lie in (0, 1), got {self.jsd_weight}")
+        if not 0 < self.trust_threshold <= 1:
+            raise UserError(
+                f"signal.trust_threshold must lie in (0, 1], got {self.trust_threshold}; "
+                "signal.trust=all keeps every token"
+            )
 
     def build(self, cut: Cut) -> Distillation:
         return Distillation(self, cut)
@@ -62,37 +72,56 @@ class Distillation(Signal):
         groups = context.groups_of(problems)
         asked = [of_group(exposure, group) for group in groups]
         rollouts = context.sample(problems)
+        prompts, shown = self.teacher_prompts(context, problems, asked)
+        batch = self.score(context, rollouts, prompts)
+        grounding, grounding_B = reference_log_prob(context, problems, prompts)
+        metrics = {name: fmean(row) for name, row in shown.items()} | {REFERENCE_LOG_PROB: grounding}
+        return replace(
+            batch,
+            metrics=metrics | batch.metrics,
+            groups=groups,
+            row_metrics=shown | {REFERENCE_LOG_PROB: grounding_B},
+        )
+
+    def teacher_prompts(
+        self, context: UpdateContext, problems: Sequence[Problem], asked: Sequence[float]
+    ) -> tuple[list[list[int]], dict[str, list[float]]]:
+        """Return what the teacher is shown of each problem at the exposure asked for it, and numbers about each."""
         revealed = [
             reveal(context.steps_of(problem, self.cut), share) for problem, share in zip(problems, asked, strict=True)
         ]
-        prompts = exposed_prompts(context, problems, revealed)
-        sequences = context.sequences(problems, rollouts.prompts, rollouts.completions)
-        exposed = context.sequences(problems, prompts, rollouts.completions)
         realised = [shown.realised for shown in revealed]
-        grounding, grounding_B = reference_log_prob(context, problems, prompts)
+        prompts = exposed_prompts(context, problems, revealed)
+        return prompts, {"exposure/asked": list(asked), "exposure/realised": realised}
+
+    def score(self, context: UpdateContext, rollouts: Rollouts, prompts: list[list[int]]) -> SignalBatch:
+        """Let the teacher score the student's rollouts after prompts of its own; weigh each token by trust."""
+        sequences = context.sequences(rollouts.problems, rollouts.prompts, rollouts.completions)
+        exposed = context.sequences(rollouts.problems, prompts, rollouts.completions)
+        teacher_logits_BTV = context.teacher_logits(exposed)
+        scored = Scored(context, rollouts, sequences, teacher_logits_BTV, self.config.trust_threshold)
+        weights_BT = token_weights(self.config.trust, scored)
+        kept = float(weights_BT.sum() / sequences.completion_mask_BT.sum())
         return SignalBatch(
-            sequences,
-            sequences.completion_mask_BT.float(),
-            {"teacher_logits_BTV": context.teacher_logits(exposed)},
-            {
-                "exposure/asked": float(np.mean(exposure)),
-                "exposure/realised": sum(realised) / len(realised),
-                "teacher/reference_log_prob_nats_per_token": grounding,
-            },
-            groups,
-            {
-                "exposure/asked": asked,
-                "exposure/realised": realised,
-                "teacher/reference_log_prob_nats_per_token": grounding_B,
-            },
+            sequences, weights_BT, {"teacher_logits_BTV": teacher_logits_BTV}, {"trust/kept_share": kept}
         )
 
     def token_losses(self, student_logits_BTV: Tensor, batch: SignalBatch) -> tuple[Tensor, dict[str, Tensor]]:
         from atesd.losses import token_divergence, top1_disagreement
 
-        config = self.config
         teacher_logits_BTV = batch.tensors["teacher_logits_BTV"]
-        losses_BT = token_divergence(
+        detached_BTV = student_logits_BTV.detach()
+        return self.divergence(student_logits_BTV, teacher_logits_BTV), {
+            "kl": token_divergence(detached_BTV, teacher_logits_BTV),
+            "top1_disagreement": top1_disagreement(detached_BTV, teacher_logits_BTV),
+        }
+
+    def divergence(self, student_logits_BTV: Tensor, teacher_logits_BTV: Tensor) -> Tensor:
+        """Return the loss of every token."""
+        from atesd.losses import token_divergence
+
+        config = self.config
+        return token_divergence(
             student_logits_BTV,
             teacher_logits_BTV,
             config.divergence,
@@ -100,11 +129,6 @@ class Distillation(Signal):
             config.clip,
             config.jsd_weight,
         )
-        detached_BTV = student_logits_BTV.detach()
-        return losses_BT, {
-            "kl": token_divergence(detached_BTV, teacher_logits_BTV),
-            "top1_disagreement": top1_disagreement(detached_BTV, teacher_logits_BTV),
-        }
 
     def summarise(self, columns: dict[str, Tensor]) -> dict[str, float]:
         from atesd.losses import tail_mean

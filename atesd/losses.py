@@ -43,6 +43,18 @@ def _kl_terms(log_p: Tensor, log_q: Tensor) -> Tensor:
     return log_p.exp() * (log_p - log_q)
 
 
+def bucketed(logits_BTV: Tensor, ids_BTK: Tensor) -> Tensor:
+    """Return log-probabilities [B, T, K + 1] of the given entries and, last, of all others together.
+
+    >>> logits = torch.tensor([[[0.5, 0.25, 0.125, 0.125]]]).log()
+    >>> bucketed(logits, torch.tensor([[[0, 2]]])).exp().tolist()
+    [[[0.5, 0.125, 0.375]]]
+    """
+    log_probs_BTV = logits_BTV.log_softmax(-1)
+    others_BT1 = log_probs_BTV.scatter(-1, ids_BTK, -math.inf).logsumexp(-1, keepdim=True)
+    return torch.cat([log_probs_BTV.gather(-1, ids_BTK), others_BT1], -1)
+
+
 def top1_disagreement(student_logits_BTV: Tensor, teacher_logits_BTV: Tensor) -> Tensor:
     """Return 1 where teacher and student have different most likely entries, else 0."""
     return (student_logits_BTV.argmax(-1) != teacher_logits_BTV.argmax(-1)).to(student_logits_BTV.dtype)

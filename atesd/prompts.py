@@ -10,18 +10,30 @@ from atesd.verify import last_boxed, last_marked, same_answer
 
 @dataclass(frozen=True)
 class PromptStyle:
-    """Templates with the fields ``{problem}``, ``{revealed}`` and ``{answer}``, and the marker of a final answer."""
+    """Templates with the fields ``{problem}``, ``{revealed}`` and ``{answer}``, and the marker of a final answer.
+
+    Attributes:
+        concise: the bare problem with an instruction to answer concisely; empty where the style has none.
+    """
 
     student: str
     teacher: str
     answer: str
     marker: str = ""
+    concise: str = ""
 
     def student_prompt(self, problem: Problem) -> str:
         return self.student.format(problem=problem.text)
 
     def teacher_prompt(self, problem: Problem, revealed: str) -> str:
         return self.teacher.format(problem=problem.text, revealed=revealed, answer=self.boxed(problem))
+
+    def blank_prompt(self, problem: Problem) -> str:
+        """Return the teacher's form of the prompt with nothing in it, not even the answer."""
+        return self.teacher.format(problem=problem.text, revealed="", answer="")
+
+    def concise_prompt(self, problem: Problem) -> str:
+        return self.concise.format(problem=problem.text)
 
     def boxed(self, problem: Problem) -> str:
         return self.answer.format(answer=problem.answer)

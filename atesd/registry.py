@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from hydra.core.config_store import ConfigStore
 
@@ -18,9 +18,16 @@ _ConfigType = TypeVar("_ConfigType", bound=type)
 
 @dataclass
 class Config:
-    """Base of every registered config. ``name`` is filled by ``register``."""
+    """Base of every registered config.
+
+    Attributes:
+        name: filled by ``register``.
+        brings: values of other settings that come with this choice, such as ``{"teacher": {"kind": "ema"}}``. They
+            replace the defaults, so the run's ``config.yaml`` shows them; what the user sets wins over both.
+    """
 
     name: str = ""
+    brings: ClassVar[dict[str, Any]] = {}
 
     def build(self, *args: Any, **kwargs: Any) -> Any:
         """Return the object these settings describe."""
@@ -45,7 +52,11 @@ def register(group: str, name: str) -> Callable[[_ConfigType], _ConfigType]:
                 f"{group}={name} is taken by {owner.__module__}.{owner.__qualname__}; "
                 f"register {config.__module__}.{config.__qualname__} under another name"
             )
-        ConfigStore.instance().store(group=group, name=name, node=config(name=name))
+        node = config(name=name)
+        if node.brings:
+            ConfigStore.instance().store(name, {group: node, **node.brings}, group, package="_global_")
+        else:
+            ConfigStore.instance().store(name, node, group)
         return config
 
     return decorate

@@ -103,6 +103,9 @@ class UpdateContext(Protocol):
     def teacher_logits(self, sequences: Sequences) -> Tensor:
         """Return the teacher's logits [B, T, V] for each completion token, without gradient."""
 
+    def student_logits(self, sequences: Sequences) -> Tensor:
+        """Return the same of the student as it is before the update."""
+
 
 class Signal(ABC):
     """Makes one update's batch and its per-token losses."""

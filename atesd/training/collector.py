@@ -21,6 +21,8 @@ from atesd.training.rollout import Rollout
 from atesd.training.sequences import Sequences, score
 from atesd.training.teacher import Teacher
 
+NO_TOKENS = {"generated": 0, "scored": 0, "scored_by_student": 0}
+
 
 class Collector:
     """One rank's ``UpdateContext``: draws its share of each update's problems from the training stream.
@@ -30,7 +32,7 @@ class Collector:
         position: next position in the training stream.
         quantiles: of the training problems' difficulty; with ``position`` and ``update``, all there is to resume.
         update: number of the student update being collected for, from 0; part of every sample's key.
-        tokens: what was generated and scored since ``take_tokens``.
+        tokens: what was generated, scored by the teacher and scored by the student since ``take_tokens``.
     """
 
     def __init__(
@@ -56,7 +58,7 @@ class Collector:
         self.quantiles = RunningQuantiles(groups)
         self.position = 0
         self.update = 0
-        self.tokens = {"generated": 0, "scored": 0}
+        self.tokens = dict(NO_TOKENS)
 
     def next_problems(self, rows: int, rows_per_problem: int = 1) -> list[Problem]:
         count = rows // rows_per_problem
@@ -107,9 +109,15 @@ class Collector:
         self.tokens["scored"] += int(sequences.mask.sum())
         return logits_BTV
 
+    def student_logits(self, sequences: Sequences) -> Tensor:
+        with self.stopwatch.phase("student"):
+            logits_BTV = score(self.language.model, sequences, self.size)
+        self.tokens["scored_by_student"] += int(sequences.mask.sum())
+        return logits_BTV
+
     def take_tokens(self) -> dict[str, int]:
         """Return the tokens counted since the last call."""
-        taken, self.tokens = self.tokens, {"generated": 0, "scored": 0}
+        taken, self.tokens = self.tokens, dict(NO_TOKENS)
         return taken
 
     @contextmanager

@@ -200,7 +200,8 @@ class DeepSpeedTrainer(StudentTrainer):
         return (batch[rows] for rows in batch.sequences.by_length(self.run.train.micro_batch_size))
 
     def _total_weight(self, batch: SignalBatch) -> float:
-        return float(sum(self.ranks.gather(float(batch.weights_BT.sum()))))
+        total = float(sum(self.ranks.gather(float(batch.weights_BT.sum()))))
+        return total or 1.0  # a batch in which no token counts has loss 0, not 0 / 0
 
     def _renew_copies(self) -> None:
         if self.student.model is not self.engine.module:

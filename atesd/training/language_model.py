@@ -70,6 +70,12 @@ class LanguageModel:
     def teacher_prompt(self, problem: Problem, revealed: str) -> list[int]:
         return self._prompt(self.style.teacher_prompt(problem, revealed), f"problem {problem.id}, teacher prompt")
 
+    def blank_prompt(self, problem: Problem) -> list[int]:
+        return self._prompt(self.style.blank_prompt(problem), f"problem {problem.id}, blank teacher prompt")
+
+    def concise_prompt(self, problem: Problem) -> list[int]:
+        return self._prompt(self.style.concise_prompt(problem), f"problem {problem.id}, concise prompt")
+
     def collate(self, prompts: Sequence[list[int]], completions: Sequence[list[int]]) -> Sequences:
         """Align prompts and completions on the model's device."""
         return sequences.collate(prompts, completions, self.pad_id, self.device)

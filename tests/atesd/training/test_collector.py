@@ -106,7 +106,7 @@ def test_rewinding_gives_the_problems_back(language: LanguageModel) -> None:
         inside = context.next_problems(2)
         context.sample(inside)
     assert context.next_problems(2) == inside
-    assert context.take_tokens() == {"generated": 0, "scored": 0}
+    assert set(context.take_tokens().values()) == {0}
 
 
 def test_samples_depend_on_seed_update_and_problem_not_on_the_rank(language: LanguageModel) -> None:
