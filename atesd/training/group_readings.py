@@ -37,14 +37,17 @@ class GroupReadings:
             return []
         groups_B = torch.tensor(self._gathered(batch.groups))
         lengths_B = torch.tensor(self._gathered(batch.sequences.completion_mask_BT.sum(1).tolist()))
-        rows = {name: torch.tensor(self._gathered(row)) for name, row in sorted(batch.row_metrics.items())}
+        rows = {
+            name: torch.tensor(self._gathered(row), dtype=torch.float64)
+            for name, row in sorted(batch.row_metrics.items())
+        }
         found: list[Metrics] = []
         for group in range(len(self.newest)):
             mine_B = groups_B == group
             mine_N = mine_B.repeat_interleave(lengths_B)
             found.append({"rows": int(mine_B.sum())})
             if mine_B.any():
-                found[group] |= {name: float(row_B[mine_B].double().mean()) for name, row_B in rows.items()}
+                found[group] |= {name: float(row_B[mine_B].mean()) for name, row_B in rows.items()}
                 found[group] |= summarise({name: column[mine_N] for name, column in columns.items()})
                 self.newest[group] = found[group]
         return found

@@ -139,6 +139,7 @@ def test_a_row_is_flat_and_complete() -> None:
     assert matured.row() == {
         "decision": 0,
         "update": 0,
+        "group": 0,
         "exposure": 0.25,
         "log_prob": -0.5,
         "observation": [0.0, 1.0],

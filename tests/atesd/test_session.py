@@ -303,7 +303,7 @@ def test_groups_have_rewards_of_their_own_and_resume_exactly(make_run: MakeRun) 
     assert sorted((row["decision"], row["group"]) for row in decisions) == [(d, g) for d in range(4) for g in range(3)]
     for row in decisions:
         held = [update[f"group_{row['group']}/exposure/asked"] for update in metrics[row["update"] :][:2]]
-        assert held == [row["exposure"]] * 2
+        assert held == pytest.approx([row["exposure"]] * 2, rel=1e-12)
         assert len(row["observation"]) == 6
     assert len({row["exposure"] for row in decisions}) == 12
     second = next(row for row in decisions if (row["decision"], row["group"]) == (1, 2))

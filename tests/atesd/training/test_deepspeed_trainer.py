@@ -227,8 +227,8 @@ def test_overlong_prompt_names_its_problem(settings: Settings, tmp_path: Path) -
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", [0, 3])
-def test_two_processes_agree_with_one(language: LanguageModel, tmp_path: Path, stage: int) -> None:
+@pytest.mark.parametrize(("stage", "groups"), [(0, 1), (3, 1), (0, 3)])
+def test_two_processes_agree_with_one(language: LanguageModel, tmp_path: Path, stage: int, groups: int) -> None:
     language.save(tmp_path / "base")
     overrides = [
         "model=folder",
@@ -237,6 +237,7 @@ def test_two_processes_agree_with_one(language: LanguageModel, tmp_path: Path, s
         "train.batch_size=8",
         "train.threads=1",
         "env.hold_window=2",
+        f"env.groups={groups}",
         "reward.lookahead=2",
         "reward.probe_problems=9",
         "eval.every=2",
@@ -246,7 +247,7 @@ def test_two_processes_agree_with_one(language: LanguageModel, tmp_path: Path, s
         f"deepspeed=zero{stage}",
     ]
     launcher = [str(Path(sys.executable).parent / "deepspeed"), "--num_gpus", "2", "--no_local_rank"]
-    launcher += ["--master_port", str(29600 + stage), "--module"]
+    launcher += ["--master_port", str(29600 + 10 * groups + stage), "--module"]
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
         environment.pop(name, None)  # this process's own group
@@ -260,3 +261,6 @@ def test_two_processes_agree_with_one(language: LanguageModel, tmp_path: Path, s
     assert [row["exposure/asked"] for row in one] == [row["exposure/asked"] for row in two]
     assert [row["loss/optimised"] for row in two] == pytest.approx([row["loss/optimised"] for row in one], rel=1e-4)
     assert [row["tokens/generated"] for row in two] == [row["tokens/generated"] for row in one]
+    for alone, shared in zip(one, two, strict=True):
+        by_group = [key for key in alone if key.startswith("group_")]
+        assert {key: shared[key] for key in by_group} == pytest.approx({key: alone[key] for key in by_group}, rel=1e-3)
