@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from atesd.divergence import Divergence
 from atesd.errors import UserError
 from atesd.exposure import Cut, Revealed, reveal
-from atesd.signals import Signal, SignalBatch, UpdateContext
+from atesd.signals import Rollouts, Signal, SignalBatch, UpdateContext
 from atesd.tasks.problem import Problem
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Distillation(Signal):
 
     def collect(self, context: UpdateContext, rows: int, exposure: float) -> SignalBatch:
         problems = context.next_problems(rows)
-        rollouts = context.sample(problems)
+        rollouts = self.rollouts(context, problems)
         revealed = [reveal(context.steps_of(problem, self.cut), exposure) for problem in problems]
         prompts = exposed_prompts(context, problems, revealed)
         sequences = context.sequences(problems, rollouts.prompts, rollouts.completions)
@@ -72,6 +72,10 @@ class Distillation(Signal):
                 "teacher/reference_log_prob_nats_per_token": reference_log_prob(context, problems, prompts),
             },
         )
+
+    def rollouts(self, context: UpdateContext, problems: Sequence[Problem]) -> Rollouts:
+        """Return what the teacher scores, one row per problem: here what the student samples."""
+        return context.sample(problems)
 
     def token_losses(self, student_logits_BTV: Tensor, batch: SignalBatch) -> tuple[Tensor, dict[str, Tensor]]:
         from atesd.losses import token_divergence, top1_disagreement
