@@ -71,7 +71,7 @@ class Distillation(Signal):
         problems = context.next_problems(rows)
         groups = context.groups_of(problems)
         asked = [of_group(exposure, group) for group in groups]
-        rollouts = context.sample(problems)
+        rollouts = self.rollouts(context, problems)
         prompts, shown = self.teacher_prompts(context, problems, asked)
         batch = self.score(context, rollouts, prompts)
         grounding, grounding_B = reference_log_prob(context, problems, prompts)
@@ -105,6 +105,10 @@ class Distillation(Signal):
         return SignalBatch(
             sequences, weights_BT, {"teacher_logits_BTV": teacher_logits_BTV}, {"trust/kept_share": kept}
         )
+
+    def rollouts(self, context: UpdateContext, problems: Sequence[Problem]) -> Rollouts:
+        """Return what the teacher scores, one row per problem: here what the student samples."""
+        return context.sample(problems)
 
     def token_losses(self, student_logits_BTV: Tensor, batch: SignalBatch) -> tuple[Tensor, dict[str, Tensor]]:
         from atesd.losses import token_divergence, top1_disagreement

@@ -83,6 +83,13 @@ class UpdateContext(Protocol):
     def language(self) -> LanguageModel:
         """The student's tokenizer and prompt style."""
 
+    @property
+    def update(self) -> int:
+        """The student update being collected for, from 0: the key of what a signal draws at random."""
+
+    def total(self, value: float) -> float:
+        """Return the sum of every rank's value; every rank must ask."""
+
     def next_problems(self, rows: int, rows_per_problem: int = 1) -> list[Problem]:
         """Return this rank's share of the update's problems, enough for ``rows`` rows over all ranks."""
 

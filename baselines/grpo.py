@@ -18,12 +18,18 @@ from atesd.config import RunConfig
 from atesd.errors import UserError
 from atesd.exposure import Exposure
 from atesd.registry import register
-from atesd.signals import BaselineConfig, Signal, SignalBatch, UpdateContext
+from atesd.signals import BaselineConfig, Rollouts, Signal, SignalBatch, UpdateContext
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 EPSILON = 1e-4
+
+
+def graded(context: UpdateContext, rollouts: Rollouts) -> list[bool]:
+    """Return which completions end in the right final answer."""
+    is_correct = context.language.style.is_correct
+    return [is_correct(problem, text) for problem, text in zip(rollouts.problems, rollouts.texts, strict=True)]
 
 
 def group_advantages(rewards: list[float], group_size: int) -> np.ndarray:
@@ -48,8 +54,7 @@ class GroupRelative(Signal):
         import torch
 
         rollouts = context.sample(context.next_problems(rows, self.group_size), self.group_size)
-        style = context.language.style
-        correct = [style.is_correct(p, text) for p, text in zip(rollouts.problems, rollouts.texts, strict=True)]
+        correct = graded(context, rollouts)
         sequences = context.sequences(rollouts.problems, rollouts.prompts, rollouts.completions)
         mask_BT = sequences.completion_mask_BT.float()
         advantages_B1 = torch.tensor(group_advantages([float(c) for c in correct], self.group_size))[:, None].to(

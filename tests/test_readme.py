@@ -16,6 +16,7 @@ import atesd.run  # noqa: F401 (registers every choice)
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+COMMA_OF_A_SWEEP = re.compile(r",(?![^\[]*\])")  # not one within a list
 ONE_PER_FILE = ("controllers", "baselines", "atesd/models", "tests", "configs")
 
 
@@ -53,7 +54,8 @@ def commands() -> list[str]:
 def test_commands_compose(command: str) -> None:
     overrides = [word for word in shlex.split(command.rpartition("atesd.run")[2]) if word != "-m"]
     for swept in (0, -1):  # the first and the last value of every sweep
-        chosen = [f"{key}={values.split(',')[swept]}" for key, _, values in (o.partition("=") for o in overrides)]
+        parted = (override.partition("=") for override in overrides)
+        chosen = [f"{key}={COMMA_OF_A_SWEEP.split(values)[swept]}" for key, _, values in parted]
         with initialize_config_module("configs", version_base="1.3"):
             settings = compose("config", overrides=chosen)
         assert settings.train.updates == 120

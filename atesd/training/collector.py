@@ -60,6 +60,9 @@ class Collector:
         self.update = 0
         self.tokens = dict(NO_TOKENS)
 
+    def total(self, value: float) -> float:
+        return sum(self.ranks.gather(value))
+
     def next_problems(self, rows: int, rows_per_problem: int = 1) -> list[Problem]:
         count = rows // rows_per_problem
         if count % self.ranks.size:  # ranks with unequal batches would wait for each other for ever

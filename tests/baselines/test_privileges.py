@@ -49,7 +49,7 @@ class Recorded(Collector):
 def context(language: LanguageModel) -> Recorded:
     rollout = HfRolloutConfig(max_new_tokens=12).build(language)
     frozen = teacher.build(TeacherConfig(), language.model)
-    return Recorded(0, Arithmetic(0), language, rollout, frozen, Ranks(0, 1), Stopwatch())
+    return Recorded(0, Arithmetic(0), language, rollout, frozen, Ranks(0, 1), Stopwatch(), size=2)
 
 
 def text_of(language: LanguageModel, prompts: list[list[int]]) -> list[str]:
@@ -93,13 +93,13 @@ def test_the_controls_show_somebody_elses_reference_or_nothing(context: Recorded
     settings, style = SignalConfig(), context.language.style
     wrong = WrongReference(settings, Cut.step)
     for exposure, shown in ((1.0, "12+30=42;"), (0.0, "")):
-        prompts, metrics = wrong.teacher_prompts(context, [problem, OTHER], exposure)
+        prompts, metrics = wrong.teacher_prompts(context, [problem, OTHER], [exposure] * 2)
         assert text_of(context.language, prompts)[0] == f"P07+48*3-09\nR{shown}#42\nS"
-        assert metrics["exposure/asked"] == exposure
-    blank, _ = InstructionOnly(settings, Cut.step).teacher_prompts(context, [problem], 1.0)
+        assert metrics["exposure/asked"] == [exposure] * 2
+    blank, _ = InstructionOnly(settings, Cut.step).teacher_prompts(context, [problem], [1.0])
     assert text_of(context.language, blank) == ["P07+48*3-09\nR\nS"]
     context.language.style = replace(style, concise="S{problem}\n")
-    concise, _ = ConciseInstruction(settings, Cut.step).teacher_prompts(context, [problem], 1.0)
+    concise, _ = ConciseInstruction(settings, Cut.step).teacher_prompts(context, [problem], [1.0])
     assert text_of(context.language, concise) == ["S07+48*3-09\n"]
 
 

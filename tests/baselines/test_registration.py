@@ -11,6 +11,7 @@ from atesd import registry
 from atesd.config import RunConfig
 from atesd.distillation import Distillation
 from atesd.signals import BaselineConfig, Signal
+from atesd.training.rollout import HfRolloutConfig
 
 FILES = sorted(path.stem for path in Path(baselines.__file__).parent.glob("*.py") if path.stem != "__init__")
 
@@ -22,7 +23,7 @@ def test_every_file_is_a_registered_baseline() -> None:
 
 @pytest.mark.parametrize("name", FILES)
 def test_every_baseline_is_a_whole_method(name: str) -> None:
-    run = RunConfig()
+    run = RunConfig(rollout=HfRolloutConfig())
     config = registry.config_of("baseline", name)(name=name)
     assert isinstance(config, BaselineConfig)
     assert config.__module__ == f"baselines.{name}"
