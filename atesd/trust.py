@@ -71,7 +71,8 @@ def trusted(plausible_BT: Tensor) -> Tensor:
 def relative(student_log_probs_BT: Tensor, teacher_log_probs_BT: Tensor) -> Tensor:
     """Return min(1, p_teacher / p_student): below 1 only where the teacher likes a token less than the student did.
 
-    Relative, since with a real vocabulary the student's own probability of a token it sampled is often small.
+    Relative, since with a real vocabulary the student's own probability of a token it sampled is often small. (The
+    prototype's threshold on p_teacher alone, 0.1, is for 22 characters: on a real model it kept 5 of 44 tokens at .01.)
 
     >>> import torch
     >>> relative(torch.tensor([[0.5, 0.2, 0.8]]).log(), torch.tensor([[0.5, 0.4, 0.2]]).log())
