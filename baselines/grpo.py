@@ -18,6 +18,7 @@ from atesd.config import RunConfig
 from atesd.errors import UserError
 from atesd.registry import register
 from atesd.signals import BaselineConfig, Signal, SignalBatch, UpdateContext
+from atesd.verify import Grade
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,8 +48,8 @@ class GroupRelative(Signal):
         import torch
 
         rollouts = context.sample(context.next_problems(rows, self.group_size), self.group_size)
-        style = context.language.style
-        correct = [style.is_correct(p, text) for p, text in zip(rollouts.problems, rollouts.texts, strict=True)]
+        grades = context.language.style.grade(rollouts.problems, rollouts.texts)
+        correct = [grade is Grade.right for grade in grades]
         sequences = context.sequences(rollouts.problems, rollouts.prompts, rollouts.completions)
         mask_BT = sequences.completion_mask_BT.float()
         advantages_B1 = torch.tensor(group_advantages([float(c) for c in correct], self.group_size))[:, None].to(

@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,6 @@ from atesd.training import language_model, ranks, teacher, weights
 from atesd.training.collector import Collector
 from atesd.training.engine import gradient_norm
 from atesd.training.evaluation import answer
-from atesd.training.language_model import LanguageModel
 from atesd.training.probe import Probe, mean
 from atesd.training.sequences import completion_logits
 
@@ -80,7 +79,7 @@ class DeepSpeedTrainer(StudentTrainer):
         # ZeRO-3 shards the trained weights, so rollouts and probes then use a whole copy, renewed after every update.
         sharded = run.deepspeed.stage == 3
         sampled = copy.deepcopy(student.model) if sharded else student.model
-        self.student = LanguageModel(sampled.eval(), student.tokenizer, student.style, run.rollout.max_new_tokens)
+        self.student = replace(student, model=sampled.eval(), room=run.rollout.max_new_tokens)
         if self.teacher.model is student.model:
             self.teacher.model = sampled
         self.rollout = run.rollout.build(self.student)
