@@ -159,9 +159,8 @@ def evaluate(config: EvaluationConfig, settings: dict[str, Any]) -> None:
     found = evaluation.summary()
     write(folder, found | provenance())
     low, high = found["intervals"]["average_at_n"]["problems"]
-    print(
-        f"{folder}: Average@{found['n']} {found['average_at_n']:.4f} [{low:.4f}, {high:.4f}] on {len(problems)} problems"
-    )
+    average = f"Average@{found['n']} {found['average_at_n']:.4f} [{low:.4f}, {high:.4f}]"
+    print(f"{folder}: {average} on {len(problems)} problems")
 
 
 def begin(folder: Path, settings: dict[str, Any], model: str, problems: list[Problem]) -> None:

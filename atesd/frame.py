@@ -19,7 +19,7 @@ PLACEHOLDER = "[[the user's words]]"
 
 @dataclass
 class Templates:
-    """Arguments of the chat template, apart for student, teacher and ``atesd.evaluate``; a template ignores unknown ones.
+    """Arguments of the chat template, for student, teacher and ``atesd.evaluate``; templates ignore unknown ones.
 
     OPSD v3 trains with the student's thinking off and the teacher's on, and evaluates with thinking on.
     """

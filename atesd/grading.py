@@ -47,7 +47,7 @@ def _hard(pair: Pair) -> bool:
     return given is not None and not same_answer(given, expected) and len(given) + len(expected) <= LONGEST
 
 
-def _outcome(future: ProcessFuture) -> Grade:
+def _outcome(future: ProcessFuture[bool]) -> Grade:
     from pebble import ProcessExpired
 
     try:
@@ -72,7 +72,7 @@ def _pool() -> ProcessPool:
 
 
 def _stop(pool: ProcessPool) -> None:
-    pool.stop()
+    pool.stop()  # type: ignore[no-untyped-call]
     pool.join()
 
 

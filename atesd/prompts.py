@@ -93,10 +93,10 @@ TESTBED = PromptStyle(
 # OPSD v3's wording (public code of arXiv 2601.18734), word for word; the answer's place in the reference is ours.
 INSTRUCTION = r"Please reason step by step, and put your final answer within \boxed{{}}."
 TRANSITION = (
-    "After reading the reference solution above, make sure you truly understand the reasoning behind each step \u2014 do "
-    "not copy or paraphrase it. Now, using your own words and independent reasoning, derive the same final answer to the "
-    "problem above. Think step by step, explore different approaches, and don't be afraid to backtrack or reconsider if "
-    "something doesn't work out:"
+    "After reading the reference solution above, make sure you truly understand the reasoning behind each step \u2014 "
+    "do not copy or paraphrase it. Now, using your own words and independent reasoning, derive the same final answer "
+    "to the problem above. Think step by step, explore different approaches, and don't be afraid to backtrack or "
+    "reconsider if something doesn't work out:"
 )
 WORDS: dict[str, Any] = {
     "student": "Problem: {problem}\n\n" + INSTRUCTION,

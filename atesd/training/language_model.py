@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ class LanguageModel:
     tokenizer: Any
     style: PromptStyle
     room: int = 0
-    frames: Frames = Frames()
+    frames: Frames = field(default_factory=Frames)
 
     @property
     def device(self) -> torch.device:
