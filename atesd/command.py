@@ -22,18 +22,19 @@ def command(config_name: str, run: Callable[[Any, dict[str, Any]], None]) -> Non
     """
 
     def composed(settings: DictConfig) -> None:
-        plain = OmegaConf.to_container(settings, resolve=True)
-        assert isinstance(plain, dict)
-        run(OmegaConf.to_object(settings), {str(key): value for key, value in plain.items()})
+        try:
+            plain = OmegaConf.to_container(settings, resolve=True, enum_to_str=True)
+            assert isinstance(plain, dict)
+            run(OmegaConf.to_object(settings), {str(key): value for key, value in plain.items()})
+        except UserError as error:
+            sys.exit(f"error: {error}")
+        except MissingMandatoryValue as missing:
+            key = missing.full_key
+            sys.exit(f"error: {key} must be given and has no default; add {key}=… to the command")
 
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra hands its errors on instead of printing half of them
     try:
         hydra.main(config_path="pkg://configs", config_name=config_name, version_base="1.3")(composed)()
-    except UserError as error:
-        sys.exit(f"error: {error}")
-    except MissingMandatoryValue as missing:
-        key = missing.full_key
-        sys.exit(f"error: {key} must be given and has no default; add {key}=… to the command")
     except (HydraException, OmegaConfBaseException) as error:
         words = f"{error} {error.__cause__ or ''}".split()
         sys.exit(f"error: {' '.join(words)}; --help lists every setting")
