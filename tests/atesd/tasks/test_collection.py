@@ -164,7 +164,9 @@ def test_a_step_pattern_that_is_no_pattern_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_answer_may_be_a_number(tmp_path: Path) -> None:
-    assert [p.answer for p in read_problems(write(tmp_path / "p.jsonl", row(answer=2), row(answer=0.5)), Columns())] == [
+    assert [
+        p.answer for p in read_problems(write(tmp_path / "p.jsonl", row(answer=2), row(answer=0.5)), Columns())
+    ] == [
         "2",
         "0.5",
     ]
@@ -218,7 +220,9 @@ def test_an_overlap_with_an_evaluation_set_is_refused_or_reported(
     path = str(write(tmp_path / "p.jsonl", *rows(100), *trained))
     if split_of(STORY.format("teller 0")) is Split.evaluation:
         raise AssertionError("choose another story: this one is not trained on")
-    named = r"2 training or probe problems share 13 words in a row with .*exam\.jsonl: p\.jsonl:101 with exam\.jsonl:2, p"
+    named = (
+        r"2 training or probe problems share 13 words in a row with .*exam\.jsonl: p\.jsonl:101 with exam\.jsonl:2, p"
+    )
     with pytest.raises(UserError, match=named):
         JsonlConfig(name="jsonl", path=path, overlap=OverlapConfig(against=[evaluation])).build(0)
     JsonlConfig(name="jsonl", path=path, overlap=OverlapConfig(against=[evaluation], found=Found.report)).build(0)
@@ -236,7 +240,7 @@ def test_csv_and_parquet_hold_the_same_problems(tmp_path: Path) -> None:
     pyarrow = pytest.importorskip("pyarrow")
     from pyarrow import parquet
 
-    fields = [{"problem": f"{n}+1, or\n\"so\"", "answer": rf"\frac{{{n}}}{{2}}"} for n in range(3)]
+    fields = [{"problem": f'{n}+1, or\n"so"', "answer": rf"\frac{{{n}}}{{2}}"} for n in range(3)]
     write(tmp_path / "p.jsonl", *map(json.dumps, fields))
     with (tmp_path / "p.csv").open("w", newline="") as file:
         table = csv.DictWriter(file, ["problem", "answer"])
