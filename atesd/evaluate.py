@@ -141,13 +141,13 @@ class Evaluation:
 
 def evaluate(config: EvaluationConfig, settings: dict[str, Any]) -> None:
     """Evaluate, or go on evaluating, and write the results."""
+    if not isinstance(config.model, atesd.models.ModelConfig):
+        raise UserError(f"model={config.model.name} answers no problems; name a language model, such as model=tiny")
+    problems = config.data.benchmark(config.problems)
     import torch
 
     from atesd.training import language_model, weights
 
-    if not isinstance(config.model, atesd.models.ModelConfig):
-        raise UserError(f"model={config.model.name} answers no problems; name a language model, such as model=tiny")
-    problems = config.data.benchmark(config.problems)
     if config.threads:
         torch.set_num_threads(config.threads)
     language = language_model.load(config.model)

@@ -14,14 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra import compose, initialize_config_module
+from omegaconf import OmegaConf
 
 from atesd.errors import UserError
-from atesd.evaluate import begin
+from atesd.evaluate import begin, evaluate
 from atesd.tasks.problem import Problem
 from atesd.training import testbed_model
 
 ROOT = Path(__file__).parent.parent.parent
-TINY = ["model=tiny", "data=arithmetic", "problems=12", "samples=6", "batch_size=9", "rollout.max_new_tokens=48"]
+TINY = ["model=tiny", "data=arithmetic", "problems=8", "samples=6", "batch_size=9", "rollout.max_new_tokens=48"]
 Python = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -29,11 +31,20 @@ def lines(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
 
 
+def ask(folder: Path, arguments: list[str]) -> dict[str, Any]:
+    """Evaluate in this process and return what ``evaluation.json`` holds."""
+    with initialize_config_module("configs", version_base="1.3"):
+        settings = compose("evaluate", overrides=[*arguments, f"output_dir={folder}"])
+    plain = OmegaConf.to_container(settings, enum_to_str=True)
+    evaluate(OmegaConf.to_object(settings), plain)  # type: ignore[arg-type]
+    found: dict[str, Any] = json.loads((folder / "evaluation.json").read_text())
+    return found
+
+
 def kill_after(count: int, folder: Path, arguments: list[str]) -> None:
-    """Start an evaluation and kill it once it has written so many samples."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "atesd.evaluate", *arguments]
-    process = subprocess.Popen(command, cwd=folder.parent, env=environment, stdout=subprocess.DEVNULL)
+    """Start an evaluation in a process and kill it once it has written so many samples."""
+    command = [sys.executable, "-m", "atesd.evaluate", *arguments, f"output_dir={folder}"]
+    process = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL)
     file = folder / "samples.jsonl"
     while process.poll() is None and not (file.exists() and file.read_bytes().count(b"\n") >= count):
         time.sleep(0.005)
@@ -41,40 +52,39 @@ def kill_after(count: int, folder: Path, arguments: list[str]) -> None:
     process.wait()
 
 
-@pytest.mark.slow
-def test_a_killed_evaluation_goes_on_without_repeating_a_sample(python: Python, tmp_path: Path) -> None:
-    kill_after(9, tmp_path / "killed", [*TINY, "output_dir=killed"])
+def test_a_killed_evaluation_goes_on_without_repeating_a_sample(tmp_path: Path) -> None:
+    kill_after(9, tmp_path / "killed", TINY)
     before = lines(tmp_path / "killed")
-    assert 9 <= len(before) < 72
+    assert 9 <= len(before) < 48
     with (tmp_path / "killed" / "samples.jsonl").open("a") as file:
         file.write('{"problem": "torn')
-    assert python("-m", "atesd.evaluate", *TINY, "output_dir=killed").returncode == 0
-    assert python("-m", "atesd.evaluate", *TINY, "output_dir=whole").returncode == 0
+    resumed, whole = ask(tmp_path / "killed", TINY), ask(tmp_path / "whole", TINY)
     after = lines(tmp_path / "killed")
     assert after[: len(before)] == before
     assert after == lines(tmp_path / "whole")
-    assert len({(row["problem"], row["sample"]) for row in after}) == len(after) == 72
-    found = [json.loads((tmp_path / name / "evaluation.json").read_text()) for name in ("killed", "whole")]
-    assert found[0]["average_at_n"] == found[1]["average_at_n"] == sum(row["grade"] == "right" for row in after) / 72
-    assert 0.2 < found[0]["average_at_n"] < 0.9
-    assert [row["id"] for row in found[0]["problems"]] == [row["id"] for row in found[1]["problems"]]
-    for row in found[0]["problems"]:
+    assert len({(row["problem"], row["sample"]) for row in after}) == len(after) == 48
+    counted = sum(row["grade"] == "right" for row in after) / 48
+    assert resumed["average_at_n"] == whole["average_at_n"] == pytest.approx(counted)
+    assert 0.2 < counted < 0.9
+    assert resumed["problems"] == whole["problems"]
+    for row in resumed["problems"]:
         assert row["right"] == sum(s["grade"] == "right" for s in after if s["problem"] == row["id"])
     with (tmp_path / "killed" / "problems.csv").open() as file:
-        assert [int(row["right"]) for row in csv.DictReader(file)] == [row["right"] for row in found[0]["problems"]]
+        assert [int(row["right"]) for row in csv.DictReader(file)] == [row["right"] for row in resumed["problems"]]
+    assert lines(tmp_path / "killed") != lines_of_seed_one(tmp_path)
 
 
-@pytest.mark.slow
-def test_any_model_is_asked_the_rows_of_a_file(python: Python, tmp_path: Path) -> None:
+def lines_of_seed_one(tmp_path: Path) -> list[dict[str, Any]]:
+    ask(tmp_path / "other", [*TINY, "seed=1"])
+    return lines(tmp_path / "other")
+
+
+def test_any_model_is_asked_the_rows_of_a_file(tmp_path: Path) -> None:
     testbed_model.initialise(seed=0, layers=1, width=32).save(tmp_path / "model")
     (tmp_path / "exam.csv").write_text('question,result\n07+48,"\\frac{110}{2}"\n01+01,02\n')
     columns = ["data.columns.problem=question", "data.columns.answer=result"]
-    model = ["model=folder", "model.path=model", "rollout.max_new_tokens=8"]
-    done = python(
-        "-m", "atesd.evaluate", *model, "data=jsonl", "data.path=exam.csv", *columns, "samples=3", "output_dir=e"
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads((tmp_path / "e" / "evaluation.json").read_text())
+    model = ["model=folder", f"model.path={tmp_path / 'model'}", "rollout.max_new_tokens=8", "samples=3"]
+    found = ask(tmp_path / "e", [*model, "data=jsonl", f"data.path={tmp_path / 'exam.csv'}", *columns])
     assert [row["answer"] for row in found["problems"]] == [r"\frac{110}{2}", "02"]
     assert found["n"] == 3
     assert set(found["pass_at_k"]) == {"1", "2", "3"}
