@@ -15,7 +15,7 @@ from functools import partial
 
 from atesd.errors import UserError
 from atesd.tasks.problem import Problem, Task
-from atesd.text import cut_after
+from atesd.text import cut_after, cut_lines
 
 _SENTENCE_END = re.compile(r"[.!?]\s+|\n+")
 # Absorbs rounding, so that 0.29 of 100 segments is 29, also where a library handed the exposure on as float32. ours
@@ -50,7 +50,7 @@ def segments(problem: Problem, cut: Cut, task: Task, tokens: Callable[[str], lis
     """
     cutters: dict[Cut, Callable[[str], list[str]]] = {
         Cut.step: task.steps,
-        Cut.line: lambda text: text.splitlines(keepends=True),
+        Cut.line: cut_lines,
         Cut.sentence: partial(cut_after, _SENTENCE_END),
         Cut.token: tokens,
     }

@@ -32,6 +32,7 @@ from atesd.interfaces import Controller, Setting
 from atesd.logbook import Logbook, read_summary, refuse_existing
 from atesd.observation import NAMES
 from atesd.progress import Display
+from atesd.segmentation import describe
 from atesd.session import Session, Stopped
 from atesd.stopwatch import Stopwatch
 from controllers.fixed import Fixed
@@ -70,11 +71,14 @@ def play(run: RunConfig, settings: str) -> dict[str, Any]:
     with stopwatch.phase("load"):
         from envs.exposure_env import ExposureEnv
 
-        trainer = run.model.trainer(run, signal, run.data.build(run.seed), stopwatch)
+        task = run.data.build(run.seed)
+        trainer = run.model.trainer(run, signal, task, stopwatch)
         rule = run.reward.rule(run.env.hold_window)
         env = ExposureEnv(trainer, rule, updates, run.env.hold_window, run.env.groups)
     logbook = Logbook(folder, trainer.leads)
     with Display(name, updates, trainer.leads) as display:
+        if described := describe(task, run.exposure.cut):
+            display.say(described)
         session = Session(run, env, chosen_by, updates, logbook, display, stopwatch)
         with session.stopping_on_signals():
             if run.resume:

@@ -19,6 +19,7 @@ from atesd.errors import UserError
 from atesd.exposure import Exposure
 from atesd.registry import register
 from atesd.signals import BaselineConfig, Rollouts, Signal, SignalBatch, UpdateContext
+from atesd.verify import Grade
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,8 +29,7 @@ EPSILON = 1e-4
 
 def graded(context: UpdateContext, rollouts: Rollouts) -> list[bool]:
     """Return which completions end in the right final answer."""
-    is_correct = context.language.style.is_correct
-    return [is_correct(problem, text) for problem, text in zip(rollouts.problems, rollouts.texts, strict=True)]
+    return [grade is Grade.right for grade in context.language.style.grade(rollouts.problems, rollouts.texts)]
 
 
 def group_advantages(rewards: list[float], group_size: int) -> np.ndarray:

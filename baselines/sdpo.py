@@ -20,6 +20,7 @@ from atesd.errors import UserError
 from atesd.exposure import Cut, Exposure
 from atesd.registry import register
 from atesd.signals import BaselineConfig, Rollouts, Signal, SignalBatch, UpdateContext
+from baselines.grpo import graded
 
 
 class Feedback(Enum):
@@ -52,8 +53,7 @@ class PeerDistillation(Distillation):
 
     def collect(self, context: UpdateContext, rows: int, exposure: Exposure) -> SignalBatch:
         rollouts = context.sample(context.next_problems(rows, self.group_size), self.group_size)
-        style = context.language.style
-        correct = [style.is_correct(p, text) for p, text in zip(rollouts.problems, rollouts.texts, strict=True)]
+        correct = graded(context, rollouts)
         privileges = [self._privilege(context, rollouts, peer) for peer in peers(correct, self.group_size)]
         batch = self.score(context, rollouts, self._prompts(context, rollouts, privileges))
         taught = [float(privilege is not None) for privilege in privileges]

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_module
 
+import atesd.evaluate
 import atesd.run  # noqa: F401 (registers every choice)
 
 ROOT = Path(__file__).parent.parent
@@ -59,6 +60,15 @@ def test_commands_compose(command: str) -> None:
         with initialize_config_module("configs", version_base="1.3"):
             settings = compose("config", overrides=chosen)
         assert settings.train.updates == 120
+
+
+def test_the_evaluation_composes_with_the_papers_sampling() -> None:
+    (command,) = [line for line in README.splitlines() if line.startswith("python -m atesd.evaluate")]
+    with initialize_config_module("configs", version_base="1.3"):
+        settings = compose("evaluate", overrides=shlex.split(command)[3:])
+    assert (settings.samples, settings.data.hub) == (12, "HuggingFaceH4/aime_2024")
+    assert (settings.rollout.temperature, settings.rollout.top_p, settings.rollout.max_new_tokens) == (1.0, 0.95, 38912)
+    assert settings.model.template.evaluation.enable_thinking is True
 
 
 def test_commands_are_found() -> None:

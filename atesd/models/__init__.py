@@ -1,13 +1,15 @@
-"""The students: three embedded base models of rising competence, any causal model in a folder, and surrogates."""
+"""The students: three embedded base models of rising competence, any Hugging Face causal model, and surrogates."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from atesd.errors import UserError
+from atesd.frame import Frames, Templates
 from atesd.prompts import STYLES
 from atesd.registry import Config, register
 from atesd.surrogate import NULL, family
@@ -20,6 +22,17 @@ if TYPE_CHECKING:
     from atesd.tasks.problem import Task
 
 EMBEDDED = Path(__file__).parent
+
+
+_COMMIT = re.compile("[0-9a-f]{40}")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a model comes from, as ``from_pretrained`` takes it: ``name``, and arguments by their own names."""
+
+    name: str
+    arguments: dict[str, str] = field(default_factory=dict)
 
 
 @register("model", "folder")
@@ -38,12 +51,67 @@ class ModelConfig(Config):
         """Return where the model lies."""
         return Path(self.path)
 
+    def source(self) -> Source:
+        """Return where the model comes from.
+
+        Raises:
+            UserError: there is no model.
+        """
+        if not (self.folder() / "config.json").is_file():
+            raise UserError(
+                f"model.path={self.folder()} holds no config.json; give the folder of a Hugging Face causal model"
+            )
+        return Source(str(self.folder()))
+
+    def frames(self, tokenizer: Any) -> Frames:
+        """Return what surrounds this model's prompts.
+
+        Raises:
+            UserError: its chat template does not serve.
+        """
+        return STYLES[self.style].frames(tokenizer, Templates(), f"model.path={self.folder()}")
+
     def trainer(self, run: RunConfig, signal: Signal, task: Task, stopwatch: Stopwatch) -> StudentTrainer:
         """Return what trains a student that starts from this model."""
         from atesd.training.deepspeed_trainer import DeepSpeedTrainer
 
         trainer: StudentTrainer = DeepSpeedTrainer(run, signal, task, stopwatch)
         return trainer
+
+
+@register("model", "hf")
+@dataclass
+class HfConfig(ModelConfig):
+    """Any Hugging Face causal model, spoken to through its own chat template.
+
+    Attributes:
+        path: a folder, a GGUF file, or a name on the hub.
+        revision: commit of a model on the hub, so that a run can be repeated.
+        style: ``chat``; ``plain`` for base models without a chat template.
+        template: arguments of the chat template, such as Qwen3's ``enable_thinking``.
+    """
+
+    revision: str = ""
+    style: str = "chat"
+    template: Templates = field(default_factory=Templates)
+
+    def source(self) -> Source:
+        path = Path(self.path)
+        if path.suffix == ".gguf" and path.is_file():
+            return Source(str(path.parent), {"gguf_file": path.name})
+        if path.is_dir():
+            return super().source()
+        if path.is_absolute() or path.suffix == ".gguf" or self.path.startswith(".") or self.path.count("/") > 1:
+            raise UserError(f"model.path={self.path} is neither a folder nor a GGUF file; give one, or a hub name")
+        if not _COMMIT.fullmatch(self.revision):
+            raise UserError(
+                f"model.path={self.path} is no folder here, so a name on the hub, and model.revision={self.revision!r} "
+                "does not pin it; give the 40-digit commit from the model's page, or the folder of a copy"
+            )
+        return Source(self.path, {"revision": self.revision})
+
+    def frames(self, tokenizer: Any) -> Frames:
+        return STYLES[self.style].frames(tokenizer, self.template, f"model.path={self.folder()}")
 
 
 @dataclass

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from atesd.registry import Config, register
-from atesd.tasks.problem import Problem, Split, Task
+from atesd.registry import register
+from atesd.tasks.problem import DataConfig, Problem, Split, Task
 
 FEWEST_STEPS, MOST_STEPS = 2, 6
 # Shares of 100 hash buckets: [0, 80) training, [80, 85) probe, [85, 100) evaluation. ours
@@ -93,7 +93,7 @@ class Arithmetic(Task):
 
 @register("data", "arithmetic")
 @dataclass
-class ArithmeticConfig(Config):
+class ArithmeticConfig(DataConfig):
     """Settings of the embedded testbed; it has none."""
 
     def build(self, seed: int) -> Arithmetic:

@@ -6,6 +6,9 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import Enum
 
+from atesd.errors import UserError
+from atesd.registry import Config
+
 
 class Split(Enum):
     """The three disjoint sets of problems a run uses."""
@@ -52,3 +55,26 @@ class Task(ABC):
     @abstractmethod
     def steps(self, reference: str) -> list[str]:
         """Cut a reference into its own steps, such that ``"".join(steps) == reference``."""
+
+    def listed(self) -> dict[Split, list[Problem]]:
+        """Return all problems of each split; empty where they are made on demand and have no end."""
+        return {}
+
+
+@dataclass
+class DataConfig(Config):
+    """Base of the settings of a task that makes its problems on demand."""
+
+    def build(self, seed: int) -> Task:
+        """Return the task to train on."""
+        raise NotImplementedError(f"{type(self).__name__} does not say which task it builds")
+
+    def benchmark(self, count: int | None) -> list[Problem]:
+        """Return the ``count`` problems that ``atesd.evaluate`` asks: the first of the evaluation split.
+
+        Raises:
+            UserError: no count is given.
+        """
+        if count is None:
+            raise UserError(f"data={self.name} makes problems without end; say how many: problems=300")
+        return self.build(seed=0).held_out(Split.evaluation, count)

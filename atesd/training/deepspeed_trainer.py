@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,6 @@ from atesd.training.difficulty import reference_nlls
 from atesd.training.engine import gradient_norm
 from atesd.training.evaluation import answer
 from atesd.training.group_readings import GroupReadings, Metrics
-from atesd.training.language_model import LanguageModel
 from atesd.training.probe import Measure, Probe, mean
 from atesd.training.sequences import completion_logits
 
@@ -85,7 +84,7 @@ class DeepSpeedTrainer(StudentTrainer):
         # ZeRO-3 shards the trained weights, so rollouts and probes then use a whole copy, renewed after every update.
         sharded = run.deepspeed.stage == 3
         sampled = copy.deepcopy(student.model) if sharded else student.model
-        self.student = LanguageModel(sampled.eval(), student.tokenizer, student.style, run.rollout.max_new_tokens)
+        self.student = replace(student, model=sampled.eval(), room=run.rollout.max_new_tokens)
         if self.teacher.model is student.model:
             self.teacher.model = sampled
         self.rollout = run.rollout.build(self.student)

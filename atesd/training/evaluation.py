@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from atesd.tasks.problem import Problem
 from atesd.training.language_model import LanguageModel
 from atesd.training.rollout import Rollout
+from atesd.verify import Grade
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ def answer(rollout: Rollout, language: LanguageModel, problems: list[Problem], b
         prompts = [language.student_prompt(problems[row]) for row in rows]
         completions = rollout.generate(prompts, keys=None)
         tokens += sum(map(len, completions))
-        for row, completion in zip(rows, completions, strict=True):
-            correct[row] = language.style.is_correct(problems[row], language.decode(completion))
+        grades = language.style.grade([problems[row] for row in rows], list(map(language.decode, completions)))
+        for row, grade in zip(rows, grades, strict=True):
+            correct[row] = grade is Grade.right
     return Verdicts(correct, tokens)

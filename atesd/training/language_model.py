@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,8 @@ import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from atesd.errors import UserError
-from atesd.models import ModelConfig
+from atesd.frame import Frame, Frames
+from atesd.models import ModelConfig, Source
 from atesd.prompts import STYLES, PromptStyle
 from atesd.tasks.problem import Problem
 from atesd.training import sequences
@@ -25,12 +28,14 @@ class LanguageModel:
 
     Attributes:
         room: tokens of the context that every prompt must leave for a completion.
+        frames: what the chat template puts around prompts.
     """
 
     model: Any
     tokenizer: Any
     style: PromptStyle
     room: int = 0
+    frames: Frames = field(default_factory=Frames)
 
     @property
     def device(self) -> torch.device:
@@ -60,21 +65,30 @@ class LanguageModel:
             ids: list[int] = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
         except Exception as error:  # the tokenizers library raises nothing narrower
             raise UserError(f"{owner}: the model's tokenizer refuses {text!r} ({error}); {remedy}") from None
-        if (back := self.tokenizer.decode(ids)) != text:
+        back = self.tokenizer.decode(ids)
+        # Some tokenizers compose accents first (NFC), which Unicode calls the same text.
+        if back != text and back != unicodedata.normalize("NFC", text):
             raise UserError(f"{owner}: the model's tokenizer turns {text!r} into {back!r}; {remedy}")
         return ids
 
     def student_prompt(self, problem: Problem) -> list[int]:
-        return self._prompt(self.style.student_prompt(problem), f"problem {problem.id}")
+        return self._prompt(self.frames.student, self.style.student_prompt(problem), f"problem {problem.id}")
 
     def teacher_prompt(self, problem: Problem, revealed: str) -> list[int]:
-        return self._prompt(self.style.teacher_prompt(problem, revealed), f"problem {problem.id}, teacher prompt")
+        text = self.style.teacher_prompt(problem, revealed)
+        return self._prompt(self.frames.teacher, text, f"problem {problem.id}, teacher prompt")
+
+    def evaluation_prompt(self, problem: Problem) -> list[int]:
+        """Return the prompt of ``atesd.evaluate``."""
+        return self._prompt(self.frames.evaluation, self.style.evaluation_prompt(problem), f"problem {problem.id}")
 
     def blank_prompt(self, problem: Problem) -> list[int]:
-        return self._prompt(self.style.blank_prompt(problem), f"problem {problem.id}, blank teacher prompt")
+        text = self.style.blank_prompt(problem)
+        return self._prompt(self.frames.teacher, text, f"problem {problem.id}, blank teacher prompt")
 
     def concise_prompt(self, problem: Problem) -> list[int]:
-        return self._prompt(self.style.concise_prompt(problem), f"problem {problem.id}, concise prompt")
+        text = self.style.concise_prompt(problem)
+        return self._prompt(self.frames.student, text, f"problem {problem.id}, concise prompt")
 
     def collate(self, prompts: Sequence[list[int]], completions: Sequence[list[int]]) -> Sequences:
         """Align prompts and completions on the model's device."""
@@ -107,8 +121,8 @@ class LanguageModel:
         ends = [end for _, end in offsets]
         return [text[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
-    def _prompt(self, text: str, owner: str) -> list[int]:
-        ids = self.encode(text, owner)
+    def _prompt(self, frame: Frame, text: str, owner: str) -> list[int]:
+        ids = frame.encode(text, partial(self.encode, owner=owner))
         if len(ids) + self.room > self.context:
             raise UserError(
                 f"{owner}: {len(ids)} tokens and the {self.room} of a completion make more than the model's "
@@ -124,21 +138,37 @@ class LanguageModel:
 
 
 def load(config: ModelConfig) -> LanguageModel:
-    """Load a model folder in fp32.
+    """Load a model in fp32, its tokenizer and templates first.
 
     Raises:
-        UserError: the folder is missing, or its tokenizer lacks a pad or end token.
+        UserError: there is no model, its tokenizer lacks a pad or end token, or its chat template does not serve.
     """
-    folder = config.folder()
-    if not (folder / "config.json").is_file():
-        raise UserError(f"model.path={folder} holds no config.json; give the folder of a Hugging Face causal model")
+    source = config.source()
     transformers.utils.logging.disable_progress_bar()  # a bar per file would tear the run's own display
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    except OSError as error:
-        raise UserError(f"model.path={folder} does not load: {' '.join(str(error).split())}") from error
+    tokenizer = _fetch(AutoTokenizer, source)
     for token in ("pad_token", "eos_token"):
         if getattr(tokenizer, token) is None:
-            raise UserError(f"model.path={folder}: its tokenizer has no {token}; set one and save the tokenizer again")
-    return LanguageModel(model, tokenizer, STYLES[config.style])
+            raise UserError(
+                f"model.path={config.folder()}: its tokenizer has no {token}; set one and save the tokenizer again"
+            )
+    frames = config.frames(tokenizer)
+    model = _fetch(AutoModelForCausalLM, source, dtype=torch.float32, **_unpacking(source))
+    if quantizer := getattr(model, "hf_quantizer", None):
+        quantizer.remove_quantization_config(model)  # its weights are plain now, but it would refuse to be saved
+    return LanguageModel(model, tokenizer, STYLES[config.style], frames=frames)
+
+
+def _unpacking(source: Source) -> dict[str, Any]:
+    """Return what makes a GGUF file's weights plain tensors; older releases of transformers do so unasked."""
+    unasked = "gguf_file" not in source.arguments or not hasattr(transformers, "GgufConfig")
+    return {} if unasked else {"quantization_config": transformers.GgufConfig(dequantize=True)}
+
+
+def _fetch(loader: Any, source: Source, **arguments: Any) -> Any:
+    """Load with ``from_pretrained``; what cannot be read or reached is the user's to mend."""
+    try:
+        return loader.from_pretrained(source.name, **source.arguments, **arguments)
+    except (OSError, ImportError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        remedy = "with no network, bring the model as a folder" if "revision" in source.arguments else "bring it whole"
+        raise UserError(f"model.path={source.name} does not load: {reason}; {remedy}") from error

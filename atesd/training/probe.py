@@ -11,6 +11,7 @@ from atesd.tasks.problem import Problem
 from atesd.training.language_model import LanguageModel
 from atesd.training.rollout import Rollout
 from atesd.training.sequences import score
+from atesd.verify import Grade
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,9 @@ class Probe:
 
     def _failures(self, completions: list[list[int]]) -> Measure:
         """Count the problems the student answers wrongly, greedily."""
-        texts = [self.language.decode(completion) for completion in completions]
-        wrong = [not self.language.style.is_correct(p, text) for p, text in zip(self.problems, texts, strict=True)]
-        return Measure(float(sum(wrong)), len(wrong), 0, sum(map(len, completions)))
+        grades = self.language.style.grade(self.problems, list(map(self.language.decode, completions)))
+        wrong = sum(grade is not Grade.right for grade in grades)
+        return Measure(float(wrong), len(grades), 0, sum(map(len, completions)))
 
     def _answer_nll(self, completions: list[list[int]]) -> Measure:
         """Return the NLL of the right answer after the student's own greedy reasoning."""

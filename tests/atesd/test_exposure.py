@@ -12,7 +12,7 @@ import pytest
 from atesd.errors import UserError
 from atesd.exposure import Cut, checked, reveal, segments
 from atesd.tasks.arithmetic import Arithmetic
-from atesd.tasks.jsonl import Jsonl
+from atesd.tasks.collection import Collection
 from atesd.tasks.problem import Problem, Split
 from atesd.training.language_model import LanguageModel
 
@@ -85,9 +85,9 @@ def test_sentences(text: str, pieces: list[str]) -> None:
     assert not text or segments(problem, Cut.sentence, task, list) == pieces
 
 
-def in_file(reference: str) -> tuple[Problem, Jsonl]:
+def in_file(reference: str) -> tuple[Problem, Collection]:
     rows = [Problem(f"p:{row}", f"{row}", reference, "1", 1) for row in range(200)]
-    return rows[0], Jsonl(rows, r"\n", seed=0)
+    return rows[0], Collection("p", rows, r"\n", seed=0, n=13)
 
 
 @pytest.mark.parametrize("cut", Cut)
@@ -122,7 +122,7 @@ def test_segments_of_the_testbed_join_back(cut: Cut, arithmetic: Arithmetic, lan
 )
 def test_a_step_pattern_cuts_at_the_end_of_its_matches(pattern: str, reference: str, pieces: list[str]) -> None:
     rows = [Problem(f"p:{row}", f"{row}", reference, "1", 1) for row in range(200)]
-    assert Jsonl(rows, pattern, seed=0).steps(reference) == pieces
+    assert Collection("p", rows, pattern, seed=0, n=13).steps(reference) == pieces
 
 
 @pytest.mark.parametrize("cut", Cut)

@@ -20,7 +20,7 @@ from atesd.models import ModelConfig
 from atesd.prompts import TESTBED, PromptStyle
 from atesd.rewards import ProgressSignal, RewardConfig
 from atesd.stopwatch import Stopwatch
-from atesd.tasks.jsonl import Columns, JsonlConfig
+from atesd.tasks.jsonl import JsonlConfig
 from atesd.training import weights
 from atesd.training.deepspeed_trainer import DeepSpeedTrainer
 from atesd.training.language_model import LanguageModel
@@ -218,7 +218,7 @@ def test_overlong_prompt_names_its_problem(settings: Settings, tmp_path: Path) -
     ]
     path = tmp_path / "long.jsonl"
     path.write_text("\n".join(json.dumps(row) for row in rows))
-    data = JsonlConfig(name="jsonl", path=str(path), columns=Columns(), step_pattern=";")
+    data = JsonlConfig(name="jsonl", path=str(path), step_pattern=";")
     student = trainer(settings(data=data, reward=RewardConfig(lookahead=2, probe_problems=1)))
     with pytest.raises(
         UserError, match=r"problem long\.jsonl:\d+, teacher prompt: \d+ tokens .* more than the model's 256"
