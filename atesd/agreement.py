@@ -36,8 +36,18 @@ def spearman(gains: Sequence[float], rewards: Sequence[float]) -> float | None:
     return round(float(np.corrcoef(ranks)[0, 1]), 12)  # 12 digits: what rounding leaves of whole and half ranks
 
 
+def gain_lost(gains: Sequence[float], rewards: Sequence[float]) -> float:
+    """Return how far the gain of the exposure that is paid best lies below the best gain; equals share the pay. ours
+
+    >>> gain_lost([0.0, 0.25, 0.5], [1.0, 3.0, 2.0]), gain_lost([0.0, 0.5], [1.0, 1.0])
+    (0.25, 0.25)
+    """
+    chosen = [gain for gain, reward in zip(gains, rewards, strict=True) if reward == max(rewards)]
+    return max(gains) - float(np.mean(chosen))
+
+
 def agreement(gains: Sequence[Sequence[float]], rewards: Sequence[Sequence[float]]) -> dict[str, Any]:
-    """Return the mean rank correlation over states, its 95 % interval and the number of states that count.
+    """Return the mean rank correlation over states, its 95 % interval, the gain lost and the states that count.
 
     Args:
         gains: [states, exposures], true gains.
@@ -49,6 +59,8 @@ def agreement(gains: Sequence[Sequence[float]], rewards: Sequence[Sequence[float
     found = [spearman(gain, reward) for gain, reward in zip(gains, rewards, strict=True)]
     counted = [value for value in found if value is not None]
     if not counted:
-        return {"mean": None, "low": None, "high": None, "states": 0}
+        return {"mean": None, "low": None, "high": None, "gain_lost": None, "states": 0}
     low, high = stratified_bootstrap([counted], mean)
-    return {"mean": float(np.mean(counted)), "low": low, "high": high, "states": len(counted)}
+    ordered = [state for state, value in zip(zip(gains, rewards, strict=True), found, strict=True) if value is not None]
+    lost = float(np.mean([gain_lost(*state) for state in ordered]))
+    return {"mean": float(np.mean(counted)), "low": low, "high": high, "gain_lost": lost, "states": len(counted)}

@@ -17,7 +17,7 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
@@ -38,6 +38,13 @@ from atesd.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from envs.exposure_env import ExposureEnv
+
+
+# What a reward must beat: less exposure is the better one in most states of some students.
+CONTROLS: dict[str, Callable[[float], float]] = {
+    "control/less_exposure": lambda exposure: -exposure,
+    "control/constant": lambda exposure: 0.0,
+}
 
 
 class After(Enum):
@@ -215,7 +222,10 @@ def schedule(config: OracleConfig, record: Record, update: int, exposure: float)
 
 
 def correlations(states: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return for every reward how well it orders exposures by look-ahead gain, over the states that know it."""
+    """Return for every reward how well it orders exposures by look-ahead gain, over the states that know it.
+
+    Two controls that look at nothing stand beside them: to be paid for less exposure, and to be paid the same always.
+    """
     names = dict.fromkeys(name for state in states for name in state["branches"][0]["rewards"])
     found = {}
     for name in names:
@@ -223,6 +233,10 @@ def correlations(states: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
         gains = [[branch["gain"]["lookahead"]["mean"] for branch in branches] for branches in known]
         rewards = [[branch["rewards"][name] for branch in branches] for branches in known]
         found[name] = agreement(gains, rewards)
+    every = [state["branches"] for state in states]
+    gains = [[branch["gain"]["lookahead"]["mean"] for branch in branches] for branches in every]
+    for name, pay in CONTROLS.items():
+        found[name] = agreement(gains, [[pay(branch["exposure"]) for branch in branches] for branches in every])
     return found
 
 
@@ -240,11 +254,11 @@ def say(what: str, begun: float) -> None:
 
 def lines(result: dict[str, Any]) -> Iterator[str]:
     """Yield the rewards as text, the best first."""
-    yield f"{'reward':<46}{'correlation':>11}  95 % interval    states"
+    yield f"{'reward':<46}{'correlation':>11}  95 % interval     gain lost  states"
     known = {name: found for name, found in result["correlations"].items() if found["states"]}
     for name, found in sorted(known.items(), key=lambda item: -float(item[1]["mean"])):
         span = "[{low:+.2f}, {high:+.2f}]".format(**found)
-        yield f"{name:<46}{found['mean']:>+11.2f}  {span:<17}{found['states']:>6}"
+        yield f"{name:<46}{found['mean']:>+11.2f}  {span:<17}{found['gain_lost']:>10.4f}{found['states']:>8}"
     if not known:
         yield "in no state did exposures differ in their gain; raise problems or lookahead"
 

@@ -206,6 +206,7 @@ def planted(gains: list[float], **rewards: list[float]) -> dict[str, Any]:
     return {
         "branches": [
             {
+                "exposure": index / 4,
                 "gain": {"lookahead": {"mean": value}},
                 "rewards": {name: values[index] for name, values in rewards.items()},
             }
@@ -223,12 +224,18 @@ def test_correlations_of_planted_states() -> None:
         planted([0.03, 0.01, 0.02], same=[100, 98, 99], partly=[1, 3, 2], blind=[4, 4, 4]),
     ]
     found = correlations(states)
-    assert found["same"] == {"mean": 1.0, "low": 1.0, "high": 1.0, "states": 3}
+    assert found["same"] == {"mean": 1.0, "low": 1.0, "high": 1.0, "gain_lost": 0.0, "states": 3}
     # 1/2; gains rank 1 3 2 against 1.5 1.5 3, so 0; -1
     assert found["partly"]["mean"] == pytest.approx((0.5 + 0 - 1) / 3)
     assert (found["partly"]["low"], found["partly"]["high"]) == (-1.0, 0.5)
     # a reward that says nothing counts 0; gains 1 3 2 against 1 2 3 is 1/2
     assert found["blind"]["mean"] == pytest.approx((0 + 0.5 + 0) / 3)
+    # best less chosen: the middle one of 1 2 3; the last of 10 30 20; the middle one of 3 1 2
+    assert found["blind"]["gain_lost"] == pytest.approx((0.01 + 0.10 + 0.01) / 3)
+    # exposures rise within a state: -1, -1/2 and 1/2 against less of it; the first is chosen
+    assert found["control/less_exposure"]["mean"] == pytest.approx((-1 - 0.5 + 0.5) / 3)
+    assert found["control/less_exposure"]["gain_lost"] == pytest.approx((0.02 + 0.20 + 0.0) / 3)
+    assert found["control/constant"]["mean"] == 0.0
 
 
 def test_the_interval_covers_what_a_noisy_reward_is_worth() -> None:
@@ -245,9 +252,8 @@ def test_the_interval_covers_what_a_noisy_reward_is_worth() -> None:
 
 
 def test_no_state_with_an_order_gives_no_correlation() -> None:
-    assert correlations([planted([0.0, 0.0], any=[1, 2])]) == {
-        "any": {"mean": None, "low": None, "high": None, "states": 0}
-    }
+    nothing = {"mean": None, "low": None, "high": None, "gain_lost": None, "states": 0}
+    assert correlations([planted([0.0, 0.0], any=[1, 2])])["any"] == nothing
 
 
 def test_every_reward_is_paid_from_its_own_signal() -> None:
