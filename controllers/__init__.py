@@ -2,6 +2,7 @@
 
 from controllers import alp_gmm as alp_gmm
 from controllers import bandit_over_bandits as bandit_over_bandits
+from controllers import beta_natural as beta_natural
 from controllers import beta_reinforce as beta_reinforce
 from controllers import competence as competence
 from controllers import cosine as cosine

@@ -31,7 +31,14 @@ NODES = 32
 @register("controller", "logitnormal_reinforce")
 @dataclass
 class LogitnormalReinforceConfig(PolicyGradientConfig):
-    """The settings of every policy gradient."""
+    """The settings of every policy gradient.
+
+    Attributes:
+        learning_rate: mu carries five times the Fisher information of the Beta's outputs at the start (0.64 against
+            0.12), so a fifth of the Beta's rate makes steps alike in KL. ours
+    """
+
+    learning_rate: float = 0.02
 
     def controller(self, setting: Setting) -> LogitnormalReinforce:
         return LogitnormalReinforce(setting, self)
