@@ -104,7 +104,7 @@ def moved(trained: LanguageModel) -> LanguageModel:
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for weight in student.model.parameters():
-            weight.add_(0.02 * weight.std().nan_to_num(0.0) * torch.randn(weight.shape, generator=generator))
+            weight.add_(0.1 * weight.std().nan_to_num(0.0) * torch.randn(weight.shape, generator=generator))
     return student
 
 
