@@ -119,6 +119,6 @@ def reference_log_prob(context: UpdateContext, problems: Sequence[Problem], prom
 
     references = [context.language.reference_completion(problem) for problem in problems]
     sequences = context.sequences(problems, prompts, references)
-    log_probs_BT = token_log_probs(context.teacher_logits(sequences), sequences.completion_ids_BT)
+    log_probs_BT = token_log_probs(context.reference_logits(sequences), sequences.completion_ids_BT)
     mask_BT = sequences.completion_mask_BT
     return float((log_probs_BT * mask_BT).sum() / mask_BT.sum())

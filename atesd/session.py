@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from atesd.budget import totals
 from atesd.checkpoints import Checkpoints
 from atesd.config import RunConfig
 from atesd.decisions import Decision, DecisionLedger, Matured
@@ -16,7 +17,7 @@ from atesd.errors import UserError
 from atesd.interfaces import Action, Controller, Observation, Reading, State, StudentTrainer, UpdateReport
 from atesd.logbook import Logbook, finite, provenance
 from atesd.progress import Display
-from atesd.statistics import accuracy
+from atesd.statistics import accuracy, by_verdict
 from atesd.stopwatch import Stopwatch
 
 
@@ -188,8 +189,10 @@ class Session:
 
     def _evaluate(self, problems: int) -> None:
         with self.stopwatch.phase("evaluation"):
-            found = accuracy(self.trainer.evaluate(problems))
+            verdicts = self.trainer.evaluate(problems)
+            found = accuracy(verdicts)
         update = self.trainer.updates_done
+        self.logbook.append("verdicts.jsonl", {"update": update, **by_verdict(verdicts)})
         self.logbook.append("evaluations.jsonl", {"update": update, **found})
         self.display.evaluated(found["mean"])
         self.display.say(
@@ -220,8 +223,6 @@ class Session:
                 f"accuracy/{when}_problems": found["problems"],
                 f"accuracy/{when}_by_difficulty": found["by_difficulty"],
             }
-        metrics = self.logbook.rows("metrics.jsonl")
-        tokens = [key for key in (metrics[-1] if metrics else {}) if key.startswith(("tokens/", "probe/tokens"))]
-        summary |= {f"total/{key}": sum(row[key] for row in metrics) for key in tokens}
+        summary |= totals(self.logbook.rows("metrics.jsonl"), self.stopwatch.seconds, self.trainer.parameters)
         seconds = {phase: round(spent, 3) for phase, spent in self.stopwatch.seconds.items()}
         return summary | {"seconds": {**seconds, "total": round(sum(self.stopwatch.seconds.values()), 3)}}

@@ -84,6 +84,9 @@ class UpdateContext(Protocol):
     def teacher_logits(self, sequences: Sequences) -> Tensor:
         """Return the teacher's logits [B, T, V] for each completion token, without gradient."""
 
+    def reference_logits(self, sequences: Sequences) -> Tensor:
+        """Return the same for references scored as g of the paper's reward, which is counted apart."""
+
 
 class Signal(ABC):
     """Makes one update's batch and its per-token losses."""

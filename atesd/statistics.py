@@ -20,6 +20,16 @@ def accuracy(verdicts: Sequence[Verdict]) -> dict[str, Any]:
     return {**_share([v.correct for v in verdicts]), "by_difficulty": by_difficulty}
 
 
+def by_verdict(verdicts: Sequence[Verdict]) -> dict[str, list[str]]:
+    """Return the problems answered right and those answered wrong, in the order asked.
+
+    >>> by_verdict([Verdict("1+1", 1, True), Verdict("2+3", 1, False)])
+    {'right': ['1+1'], 'wrong': ['2+3']}
+    """
+    named = {"right": True, "wrong": False}
+    return {name: [v.problem for v in verdicts if v.correct is correct] for name, correct in named.items()}
+
+
 def _share(correct: Sequence[bool]) -> dict[str, Any]:
     low, high = wilson(sum(correct), len(correct))
     return {"mean": sum(correct) / len(correct), "low": low, "high": high, "problems": len(correct)}

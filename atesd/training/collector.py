@@ -19,6 +19,10 @@ from atesd.training.rollout import Rollout
 from atesd.training.sequences import Sequences
 from atesd.training.teacher import Teacher
 
+# Tokens of prompts the student read, tokens it generated, tokens of all teacher passes, and the part of these that
+# scored the reference for g.
+COUNTS = ("prompted", "generated", "scored", "scored_reference")
+
 
 class Collector:
     """One rank's ``UpdateContext``: draws its share of each update's problems from the training stream.
@@ -48,7 +52,7 @@ class Collector:
         self.stopwatch = stopwatch
         self.position = 0
         self.update = 0
-        self.tokens = {"generated": 0, "scored": 0}
+        self.tokens = dict.fromkeys(COUNTS, 0)
 
     def next_problems(self, rows: int, rows_per_problem: int = 1) -> list[Problem]:
         count = rows // rows_per_problem
@@ -71,6 +75,7 @@ class Collector:
         prompts = [self.language.student_prompt(problem) for problem in rows]
         with self.stopwatch.phase("rollout"):
             completions = self.rollout.generate(prompts, keys)
+        self.tokens["prompted"] += sum(map(len, prompts))
         self.tokens["generated"] += sum(map(len, completions))
         return Rollouts(rows, prompts, completions, [self.language.decode(completion) for completion in completions])
 
@@ -84,6 +89,12 @@ class Collector:
     ) -> Sequences:
         return self.language.collate_for(problems, prompts, completions)
 
+    def reference_logits(self, sequences: Sequences) -> Tensor:
+        before = self.tokens["scored"]
+        logits_BTV = self.teacher_logits(sequences)
+        self.tokens["scored_reference"] += self.tokens["scored"] - before
+        return logits_BTV
+
     def teacher_logits(self, sequences: Sequences) -> Tensor:
         with self.stopwatch.phase("teacher"):
             logits_BTV = self.teacher.logits(sequences)
@@ -92,7 +103,7 @@ class Collector:
 
     def take_tokens(self) -> dict[str, int]:
         """Return the tokens counted since the last call."""
-        taken, self.tokens = self.tokens, {"generated": 0, "scored": 0}
+        taken, self.tokens = self.tokens, dict.fromkeys(COUNTS, 0)
         return taken
 
     @contextmanager

@@ -76,6 +76,7 @@ class DeepSpeedTrainer(StudentTrainer):
             torch.set_num_threads(run.train.threads)
         student = language_model.load(run.model)
         self.base = weights.fingerprint(student.model)
+        self._parameters = weights.count_without_embeddings(student.model)
         self.teacher = teacher.build(run.teacher, student.model)
         # ZeRO-3 shards the trained weights, so rollouts and probes then use a whole copy, renewed after every update.
         sharded = run.deepspeed.stage == 3
@@ -97,6 +98,10 @@ class DeepSpeedTrainer(StudentTrainer):
     @property
     def updates_done(self) -> int:
         return self._updates_done
+
+    @property
+    def parameters(self) -> int:
+        return self._parameters
 
     @property
     def leads(self) -> bool:
@@ -209,6 +214,7 @@ class DeepSpeedTrainer(StudentTrainer):
             **self.signal.summarise(merged),
         }
         metrics |= {f"tokens/{name}": sum(self.ranks.gather(n)) for name, n in self.collector.take_tokens().items()}
+        metrics["tokens/trained"] = sum(self.ranks.gather(int(batch.sequences.mask.sum())))
         with self.stopwatch.phase("probe"):
             metrics |= self._probe()
         if self.run.reward.signal is ProgressSignal.loss:
