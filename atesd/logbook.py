@@ -52,6 +52,15 @@ class Logbook:
         path = self.folder / log
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
+    def last_updates(self) -> dict[str, int]:
+        """Return the update of the last whole row of the logs a tracker shows; -1 where there is none."""
+        found = {}
+        for log in ("metrics.jsonl", "evaluations.jsonl"):
+            path = self.folder / log
+            whole, _, _ = path.read_text().rpartition("\n") if path.exists() else ("", "", "")
+            found[log] = int(json.loads(whole.splitlines()[-1])["update"]) if whole else -1
+        return found
+
     def sizes(self) -> State:
         """Return how long each log is, for a checkpoint."""
         return {log: (self.folder / log).stat().st_size if (self.folder / log).exists() else 0 for log in LOGS}

@@ -19,6 +19,7 @@ from atesd.logbook import Logbook, finite, provenance
 from atesd.progress import Display
 from atesd.statistics import accuracy, by_verdict
 from atesd.stopwatch import Stopwatch
+from atesd.trackers import Tracker
 
 
 class Environment(Protocol):
@@ -53,6 +54,7 @@ class Session:
         logbook: Logbook,
         display: Display,
         stopwatch: Stopwatch,
+        tracker: Tracker,
     ) -> None:
         self.run = run
         self.environment = environment
@@ -62,6 +64,8 @@ class Session:
         self.logbook = logbook
         self.display = display
         self.stopwatch = stopwatch
+        self.tracker = tracker
+        self.shown = logbook.last_updates()
         self.ledger = DecisionLedger(run.reward.rule(run.env.hold_window))
         self.checkpoints = Checkpoints(logbook.folder / "checkpoints", self.trainer)
         self.decisions = 0
@@ -70,6 +74,7 @@ class Session:
 
     def begin(self) -> None:
         """Evaluate the base model and start the environment."""
+        self._open_tracker(-1)
         self._evaluate(self.run.eval.final_problems)
         if self.updates:
             with self.stopwatch.phase("environment"):
@@ -88,6 +93,10 @@ class Session:
         else:
             self._take_over(state)
 
+    def _open_tracker(self, resumed: int) -> None:
+        with self.stopwatch.phase("logging"):
+            self.tracker.open(resumed, self.shown)
+
     def _take_over(self, state: State) -> None:
         self.logbook.cut_back(state["logs"])
         self.controller.load_state_dict(state["controller"])
@@ -95,6 +104,7 @@ class Session:
         self.stopwatch.add(state["seconds"])
         self.decisions = state["decisions"]
         self.observation, _ = self.environment.resume(state["environment"])
+        self._open_tracker(self.trainer.updates_done)
         self.display.say(f"resumed after student update {self.trainer.updates_done}")
 
     def play(self) -> None:
@@ -178,7 +188,9 @@ class Session:
             self._log_decision(matured, learned)
         with self.stopwatch.phase("logging"):
             seconds = {f"time/{phase}_seconds": spent for phase, spent in self.stopwatch.lap().items()}
-            self.logbook.append("metrics.jsonl", finite({"update": update, **report.metrics, **seconds}))
+            row = finite({"update": update, **report.metrics, **seconds})
+            self.logbook.append("metrics.jsonl", row)
+            self.tracker.log("metrics.jsonl", update, row)
             self.display.updated(update, report.metrics, update == self.window_end)
         if update % self.run.eval.every == 0 and update < self.updates:
             self._evaluate(self.run.eval.problems)
@@ -194,6 +206,8 @@ class Session:
         update = self.trainer.updates_done
         self.logbook.append("verdicts.jsonl", {"update": update, **by_verdict(verdicts)})
         self.logbook.append("evaluations.jsonl", {"update": update, **found})
+        levels = {f"accuracy/difficulty_{level}": each["mean"] for level, each in found["by_difficulty"].items()}
+        self.tracker.log("evaluations.jsonl", update, {"accuracy/mean": found["mean"], **levels})
         self.display.evaluated(found["mean"])
         self.display.say(
             f"update {update}: accuracy {found['mean']:.3f} [{found['low']:.3f}, {found['high']:.3f}] "

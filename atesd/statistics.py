@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from atesd.interfaces import Verdict
 
 Values = NDArray[np.float64]
+Picks = NDArray[np.int64]
+Draw = Callable[[int, int, int, int], Picks]
 
 
 def accuracy(verdicts: Sequence[Verdict]) -> dict[str, Any]:
@@ -79,12 +81,24 @@ def probability_of_improvement(differences: ArrayLike) -> Values:
     return mean((signs + 1) / 2)
 
 
+def fresh_picks(seed: int, resamples: int, strata: int, runs: int) -> Picks:
+    """Return which runs each resample consists of [resamples, strata, runs]."""
+    return np.random.default_rng(seed).integers(runs, size=(resamples, strata, runs))
+
+
+def rliable_picks(seed: int, resamples: int, strata: int, runs: int) -> Picks:
+    """Return the runs that rliable 1.2 resamples after ``numpy.random.seed(seed)``; it draws [runs, strata]."""
+    drawn = np.random.RandomState(seed).choice(runs, (resamples, runs, strata))
+    return np.moveaxis(drawn, 1, 2)
+
+
 def stratified_bootstrap(
     values: ArrayLike,
     statistic: Callable[[ArrayLike], Values],
     confidence: float = 0.95,
     resamples: int = 2000,
     seed: int = 0,
+    draw: Draw = fresh_picks,
 ) -> tuple[float, float]:
     """Return the percentile bootstrap interval of a statistic of all values [S, N], resampling within each stratum.
 
@@ -95,7 +109,7 @@ def stratified_bootstrap(
     """
     values = np.asarray(values, np.float64)
     strata, runs = values.shape
-    picks = np.random.default_rng(seed).integers(runs, size=(resamples, strata, runs))
+    picks = draw(seed, resamples, strata, runs)
     statistics = statistic(values[np.arange(strata)[:, None], picks].reshape(resamples, -1))
     low, high = np.quantile(statistics, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)
