@@ -8,7 +8,18 @@ from collections.abc import Iterator
 from typing import Any
 
 Row = dict[str, Any]
-COLUMNS = ("method", "n", "mean", "sd", "low", "high", "iqm", "iqm_low", "iqm_high", "probability_of_improvement")
+COLUMNS: tuple[str, ...] = (
+    "method",
+    "n",
+    "mean",
+    "sd",
+    "low",
+    "high",
+    "iqm",
+    "iqm_low",
+    "iqm_high",
+    "probability_of_improvement",
+)
 COLUMNS += ("probability_of_improvement_low", "probability_of_improvement_high")
 AGAINST = ("gain", "gain_low", "gain_high", "p", "p_holm", "detectable")
 
@@ -122,6 +133,6 @@ def escaped(text: str) -> str:
     >>> escaped("fixed a_b=5%")
     'fixed a\\_b=5\\%'
     """
-    special = {letter: "\\" + letter for letter in "&%$#_{}"}
+    special: dict[str, str | int | None] = {letter: "\\" + letter for letter in "&%$#_{}"}
     special |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     return text.translate(str.maketrans(special))

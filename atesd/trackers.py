@@ -86,6 +86,7 @@ class TensorBoard(Tracker):
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "tensorboard"
+        self.kept: Mapping[str, int] = {}
         self.writer: Any = None
 
     def open(self, resumed: int, shown: Mapping[str, int]) -> None:
@@ -94,11 +95,14 @@ class TensorBoard(Tracker):
         self.event = import_module("tensorboard.compat.proto.event_pb2")
         self.summary = import_module("tensorboard.compat.proto.summary_pb2")
         self.writer = writer.EventFileWriter(str(self.folder))
+        self.kept = {log: min(resumed, last) for log, last in shown.items()}
         # A start mark hides the points of earlier files from its step on: the resumed run writes them again.
         start = self.event.SessionLog(status=self.event.SessionLog.START)
         self._write(resumed + 1, session_log=start)
 
     def log(self, log: str, update: int, values: Values) -> None:
+        if update <= self.kept[log]:  # the last evaluation follows the last checkpoint, at the same update
+            return
         found = [self.summary.Summary.Value(tag=key, simple_value=value) for key, value in numbers(values).items()]
         self._write(update, summary=self.summary.Summary(value=found))
 

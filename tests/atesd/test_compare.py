@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -136,6 +137,7 @@ def test_the_best_on_the_probe_is_judged_on_the_problems_of_every_evaluation(tmp
 
 
 Change = Callable[[Path], object]
+Python = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.mark.parametrize(
@@ -306,3 +308,26 @@ def test_files_hold_the_table(six_seeds: Path, tmp_path: Path) -> None:
     assert r"fixed & 6 & $66.7 \pm 8.2$ & [58.1, 75.2] & 65.0 & $+16.7$ & 0.031 \\" in latex(result)
     with pytest.raises(UserError, match="exists and holds no comparison"):
         write(result, six_seeds / "fixed")
+
+
+def test_a_sweep_of_surrogates_is_compared_by_one_command(python: Python, tmp_path: Path) -> None:
+    sweep = ["-m", "seed=0,1", "controller=fixed,uniform", "model=surrogate", "tracker=none"]
+    length = ["train.updates=16", "eval.every=8", "eval.problems=20", "eval.final_problems=50"]
+    python("-m", "atesd.run", *sweep, *length)
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "metrics.jsonl").write_text('{"update": 1')
+    done = python("-m", "atesd.compare", "outputs", "broken", "contrasts=[uniform-fixed]", "output_dir=out")
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "out" / "compare.json").read_text())
+    assert {row["method"]: row["n"] for row in result["methods"]} == {"fixed": 2, "uniform": 2}
+    assert [(row["contrast"], row["n"]) for row in result["contrasts"]] == [("uniform - fixed", 2)]
+    assert result["contrasts"][0]["by_problem"]["problems"] == 50
+    assert result["excluded"] == [{"run": "broken", "reason": "summary.json is missing"}]
+    assert "left out: broken: summary.json is missing" in done.stdout
+    assert "warning: too few seeds: 2 pairs" in done.stdout
+    refused = python("-m", "atesd.compare", "outputs", "budget=flops", "output_dir=other")
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("error: budget=flops: outputs/")
+    assert len(refused.stderr.splitlines()) == 1
+    assert not (tmp_path / "other").exists()

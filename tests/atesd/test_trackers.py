@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 
+import atesd.run
+from atesd.config import EvalConfig, RunConfig, TrainConfig
 from atesd.errors import UserError
-from atesd.registry import names
+from atesd.models import SurrogateConfig
+from atesd.registry import config_of, names
 from atesd.trackers import AppendOnly, NoTrackerConfig, TensorBoardConfig, Tracker, WandbConfig, WandbMode, page
 
 BEGIN = {"metrics.jsonl": -1, "evaluations.jsonl": -1}
@@ -141,9 +146,27 @@ def test_wandb_offline_writes_the_run_and_no_key(tmp_path: Path, monkeypatch: py
 
 
 def test_no_tracker_has_a_key_among_its_settings() -> None:
-    from dataclasses import fields
-
-    from atesd.registry import config_of
-
     settings = {field.name for name in names("tracker") for field in fields(config_of("tracker", name))}
     assert settings == {"name", "project", "mode"}
+
+
+def test_a_resumed_run_is_shown_once(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    run = RunConfig(
+        output_dir=str(folder),
+        model=SurrogateConfig(name="surrogate"),
+        data=config_of("data", "arithmetic")(name="arithmetic"),
+        controller=config_of("controller", "uniform")(name="uniform"),
+        tracker=TensorBoardConfig(name="tensorboard"),
+        train=TrainConfig(updates=12),
+        eval=EvalConfig(every=4, problems=5, final_problems=5),
+    )
+    atesd.run.play(run, OmegaConf.to_yaml(OmegaConf.structured(run)))
+    whole = points(folder, "accuracy/mean")
+    (folder / "summary.json").write_text('{"complete": false}')
+    again = replace(run, resume=True)
+    atesd.run.play(again, OmegaConf.to_yaml(OmegaConf.structured(again)))
+    assert [step for step, _ in whole] == [0, 4, 8, 12]
+    assert points(folder, "accuracy/mean") == whole
+    assert [step for step, _ in points(folder, "probe/nll_nats_per_token")] == list(range(1, 13))
+    assert len(list((folder / "tensorboard").iterdir())) == 2
