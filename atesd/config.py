@@ -157,6 +157,7 @@ class RunConfig:
     baseline: Any = None
     rollout: Any = "???"
     deepspeed: Any = "???"
+    tracker: Any = None
     train: TrainConfig = field(default_factory=TrainConfig)
     env: EnvConfig = field(default_factory=EnvConfig)
     exposure: ExposureConfig = field(default_factory=ExposureConfig)

@@ -165,7 +165,7 @@ def reference_log_prob(
 
     references = [context.language.reference_completion(problem) for problem in problems]
     sequences = context.sequences(problems, prompts, references)
-    log_probs_BT = token_log_probs(context.teacher_logits(sequences), sequences.completion_ids_BT)
+    log_probs_BT = token_log_probs(context.reference_logits(sequences), sequences.completion_ids_BT)
     mask_BT = sequences.completion_mask_BT
     scores_BT = log_probs_BT * mask_BT
     return float(scores_BT.sum() / mask_BT.sum()), (scores_BT.sum(1) / mask_BT.sum(1)).tolist()

@@ -222,6 +222,11 @@ class StudentTrainer(ABC):
         """Student updates since the base model."""
 
     @property
+    def parameters(self) -> int:
+        """Parameters of the student without its embeddings; 0 where it is no network."""
+        return 0
+
+    @property
     def leads(self) -> bool:
         """Return whether this process writes the run's files."""
         return True

@@ -17,7 +17,7 @@ import atesd
 from atesd.errors import UserError
 from atesd.interfaces import State
 
-LOGS = ("metrics.jsonl", "decisions.jsonl", "evaluations.jsonl")
+LOGS = ("metrics.jsonl", "decisions.jsonl", "evaluations.jsonl", "verdicts.jsonl")
 VERSIONED = ("torch", "transformers", "deepspeed", "gymnasium", "stable-baselines3", "numpy", "scipy")
 
 
@@ -51,6 +51,15 @@ class Logbook:
         """Return all rows of a log."""
         path = self.folder / log
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def last_updates(self) -> dict[str, int]:
+        """Return the update of the last whole row of the logs a tracker shows; -1 where there is none."""
+        found = {}
+        for log in ("metrics.jsonl", "evaluations.jsonl"):
+            path = self.folder / log
+            whole, _, _ = path.read_text().rpartition("\n") if path.exists() else ("", "", "")
+            found[log] = int(json.loads(whole.splitlines()[-1])["update"]) if whole else -1
+        return found
 
     def sizes(self) -> State:
         """Return how long each log is, for a checkpoint."""

@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 import warnings
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,12 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 import atesd.models
 import atesd.tasks
+import atesd.trackers
 import atesd.training.engine
 import atesd.training.rollout
 import baselines
 import controllers
+from atesd.arguments import flat
 from atesd.config import RunConfig
 from atesd.errors import UserError
 from atesd.interfaces import Controller, Setting
@@ -35,10 +38,13 @@ from atesd.progress import Display
 from atesd.segmentation import describe
 from atesd.session import Session, Stopped
 from atesd.stopwatch import Stopwatch
+from atesd.trackers import Tracker
 from controllers.fixed import Fixed
 
 STOPPED_EXIT_CODE = 143
 FAILED: list[str] = []
+# Settings that may change when a run is resumed: no number of the run depends on them.
+FREE = ("resume", "output_dir", "tracker")
 
 
 def method(run: RunConfig, setting: Setting) -> tuple[str, Any, list[Controller], int]:
@@ -76,10 +82,11 @@ def play(run: RunConfig, settings: str) -> dict[str, Any]:
         rule = run.reward.rule(run.env.hold_window)
         env = ExposureEnv(trainer, rule, updates, run.env.hold_window, run.env.groups)
     logbook = Logbook(folder, trainer.leads)
-    with Display(name, updates, trainer.leads) as display:
+    tracker = run.tracker.build(folder, flat(settings)) if run.tracker and trainer.leads else Tracker()
+    with Display(name, updates, trainer.leads) as display, closing(tracker):
         if described := describe(task, run.exposure.cut):
             display.say(described)
-        session = Session(run, env, chosen_by, updates, logbook, display, stopwatch)
+        session = Session(run, env, chosen_by, updates, logbook, display, stopwatch, tracker)
         with session.stopping_on_signals():
             if run.resume:
                 session.resume()
@@ -97,19 +104,11 @@ def refuse_changed(folder: Path, settings: str) -> None:
     stored = folder / "config.yaml"
     if not stored.is_file():
         raise UserError(f"resume=true, but output_dir={folder} holds no run; leave resume out to start one")
-    old, new = (flat(OmegaConf.to_container(OmegaConf.create(text))) for text in (stored.read_text(), settings))
-    changed = [key for key in sorted(old | new) if old.get(key) != new.get(key) and key not in ("resume", "output_dir")]
+    old, new = (flat(text) for text in (stored.read_text(), settings))
+    changed = [key for key in sorted(old | new) if old.get(key) != new.get(key) and not key.startswith(FREE)]
     if changed:
         differences = ", ".join(f"{key} was {old.get(key)} and is {new.get(key)}" for key in changed)
         raise UserError(f"resume=true with other settings than the run in {folder}: {differences}; use the old ones")
-
-
-def flat(settings: Any, prefix: str = "") -> dict[str, Any]:
-    """Return nested settings as one level of dotted keys."""
-    if not isinstance(settings, dict):
-        return {prefix: settings}
-    nested = (flat(value, f"{prefix}.{name}".strip(".")) for name, value in settings.items())
-    return {key: value for level in nested for key, value in level.items()}
 
 
 def refuse_two_methods(settings: DictConfig) -> None:
@@ -168,7 +167,15 @@ def main() -> None:
         sys.exit(f"error: {' '.join(words)}; --help lists every setting")
 
 
-REGISTERED = (controllers, baselines, atesd.models, atesd.tasks, atesd.training.engine, atesd.training.rollout)
+REGISTERED = (
+    controllers,
+    baselines,
+    atesd.models,
+    atesd.tasks,
+    atesd.trackers,
+    atesd.training.engine,
+    atesd.training.rollout,
+)
 
 if __name__ == "__main__":
     main()

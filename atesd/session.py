@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from atesd.budget import totals
 from atesd.checkpoints import Checkpoints
 from atesd.config import RunConfig
 from atesd.decisions import DecisionLedger, Matured
@@ -17,8 +18,9 @@ from atesd.interfaces import Action, Controller, Observation, Reading, State, St
 from atesd.logbook import Logbook, finite, provenance
 from atesd.player import Player
 from atesd.progress import Display
-from atesd.statistics import accuracy
+from atesd.statistics import accuracy, by_verdict
 from atesd.stopwatch import Stopwatch
+from atesd.trackers import Tracker
 
 
 class Environment(Protocol):
@@ -53,6 +55,7 @@ class Session:
         logbook: Logbook,
         display: Display,
         stopwatch: Stopwatch,
+        tracker: Tracker,
     ) -> None:
         self.run = run
         self.environment = environment
@@ -63,6 +66,8 @@ class Session:
         self.stopwatch = stopwatch
         rule = run.reward.rule(run.env.hold_window)
         self.players = [Player(controller, DecisionLedger(rule)) for controller in controllers]
+        self.tracker = tracker
+        self.shown = logbook.last_updates()
         self.checkpoints = Checkpoints(logbook.folder / "checkpoints", self.trainer)
         self.decisions = 0
         self.stop_requested = False
@@ -70,6 +75,7 @@ class Session:
 
     def begin(self) -> None:
         """Evaluate the base model and start the environment."""
+        self._open_tracker(-1)
         self._evaluate(self.run.eval.final_problems)
         if self.updates:
             with self.stopwatch.phase("environment"):
@@ -88,6 +94,10 @@ class Session:
         else:
             self._take_over(state)
 
+    def _open_tracker(self, resumed: int) -> None:
+        with self.stopwatch.phase("logging"):
+            self.tracker.open(resumed, self.shown)
+
     def _take_over(self, state: State) -> None:
         self.logbook.cut_back(state["logs"])
         for player, saved in zip(self.players, state["players"], strict=True):
@@ -95,6 +105,7 @@ class Session:
         self.stopwatch.add(state["seconds"])
         self.decisions = state["decisions"]
         self.observation, _ = self.environment.resume(state["environment"])
+        self._open_tracker(self.trainer.updates_done)
         self.display.say(f"resumed after student update {self.trainer.updates_done}")
 
     def play(self) -> None:
@@ -183,7 +194,9 @@ class Session:
                 self._log_decision(matured, learned)
         with self.stopwatch.phase("logging"):
             seconds = {f"time/{phase}_seconds": spent for phase, spent in self.stopwatch.lap().items()}
-            self.logbook.append("metrics.jsonl", finite({"update": update, **report.metrics, **seconds}))
+            row = finite({"update": update, **report.metrics, **seconds})
+            self.logbook.append("metrics.jsonl", row)
+            self.tracker.log("metrics.jsonl", update, row)
             self.display.updated(update, report.metrics, update == self.window_end)
         if update % self.run.eval.every == 0 and update < self.updates:
             self._evaluate(self.run.eval.problems)
@@ -198,9 +211,13 @@ class Session:
 
     def _evaluate(self, problems: int) -> None:
         with self.stopwatch.phase("evaluation"):
-            found = accuracy(self.trainer.evaluate(problems))
+            verdicts = self.trainer.evaluate(problems)
+            found = accuracy(verdicts)
         update = self.trainer.updates_done
+        self.logbook.append("verdicts.jsonl", {"update": update, **by_verdict(verdicts)})
         self.logbook.append("evaluations.jsonl", {"update": update, **found})
+        levels = {f"accuracy/difficulty_{level}": each["mean"] for level, each in found["by_difficulty"].items()}
+        self.tracker.log("evaluations.jsonl", update, {"accuracy/mean": found["mean"], **levels})
         self.display.evaluated(found["mean"])
         self.display.say(
             f"update {update}: accuracy {found['mean']:.3f} [{found['low']:.3f}, {found['high']:.3f}] "
@@ -229,8 +246,6 @@ class Session:
                 f"accuracy/{when}_problems": found["problems"],
                 f"accuracy/{when}_by_difficulty": found["by_difficulty"],
             }
-        metrics = self.logbook.rows("metrics.jsonl")
-        tokens = [key for key in (metrics[-1] if metrics else {}) if key.startswith(("tokens/", "probe/tokens"))]
-        summary |= {f"total/{key}": sum(row[key] for row in metrics) for key in tokens}
+        summary |= totals(self.logbook.rows("metrics.jsonl"), self.stopwatch.seconds, self.trainer.parameters)
         seconds = {phase: round(spent, 3) for phase, spent in self.stopwatch.seconds.items()}
         return summary | {"seconds": {**seconds, "total": round(sum(self.stopwatch.seconds.values()), 3)}}

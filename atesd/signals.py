@@ -113,6 +113,9 @@ class UpdateContext(Protocol):
     def student_logits(self, sequences: Sequences) -> Tensor:
         """Return the same of the student as it is before the update."""
 
+    def reference_logits(self, sequences: Sequences) -> Tensor:
+        """Return the same for references scored as g of the paper's reward, which is counted apart."""
+
 
 class Signal(ABC):
     """Makes one update's batch and its per-token losses."""

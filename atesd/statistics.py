@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from atesd.interfaces import Verdict
 
 Values = NDArray[np.float64]
+Picks = NDArray[np.int64]
+Draw = Callable[[int, int, int, int], Picks]
 
 
 def accuracy(verdicts: Sequence[Verdict]) -> dict[str, Any]:
@@ -18,6 +20,16 @@ def accuracy(verdicts: Sequence[Verdict]) -> dict[str, Any]:
     groups = sorted({verdict.difficulty for verdict in verdicts})
     by_difficulty = {str(g): _share([v.correct for v in verdicts if v.difficulty == g]) for g in groups}
     return {**_share([v.correct for v in verdicts]), "by_difficulty": by_difficulty}
+
+
+def by_verdict(verdicts: Sequence[Verdict]) -> dict[str, list[str]]:
+    """Return the problems answered right and those answered wrong, in the order asked.
+
+    >>> by_verdict([Verdict("1+1", 1, True), Verdict("2+3", 1, False)])
+    {'right': ['1+1'], 'wrong': ['2+3']}
+    """
+    named = {"right": True, "wrong": False}
+    return {name: [v.problem for v in verdicts if v.correct is correct] for name, correct in named.items()}
 
 
 def _share(correct: Sequence[bool]) -> dict[str, Any]:
@@ -69,12 +81,24 @@ def probability_of_improvement(differences: ArrayLike) -> Values:
     return mean((signs + 1) / 2)
 
 
+def fresh_picks(seed: int, resamples: int, strata: int, runs: int) -> Picks:
+    """Return which runs each resample consists of [resamples, strata, runs]."""
+    return np.random.default_rng(seed).integers(runs, size=(resamples, strata, runs))
+
+
+def rliable_picks(seed: int, resamples: int, strata: int, runs: int) -> Picks:
+    """Return the runs that rliable 1.2 resamples after ``numpy.random.seed(seed)``; it draws [runs, strata]."""
+    drawn = np.random.RandomState(seed).choice(runs, (resamples, runs, strata))
+    return np.moveaxis(drawn, 1, 2)
+
+
 def stratified_bootstrap(
     values: ArrayLike,
     statistic: Callable[[ArrayLike], Values],
     confidence: float = 0.95,
     resamples: int = 2000,
     seed: int = 0,
+    draw: Draw = fresh_picks,
 ) -> tuple[float, float]:
     """Return the percentile bootstrap interval of a statistic of all values [S, N], resampling within each stratum.
 
@@ -85,7 +109,7 @@ def stratified_bootstrap(
     """
     values = np.asarray(values, np.float64)
     strata, runs = values.shape
-    picks = np.random.default_rng(seed).integers(runs, size=(resamples, strata, runs))
+    picks = draw(seed, resamples, strata, runs)
     statistics = statistic(values[np.arange(strata)[:, None], picks].reshape(resamples, -1))
     low, high = np.quantile(statistics, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)

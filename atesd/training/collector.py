@@ -21,7 +21,9 @@ from atesd.training.rollout import Rollout
 from atesd.training.sequences import Sequences, score
 from atesd.training.teacher import Teacher
 
-NO_TOKENS = {"generated": 0, "scored": 0, "scored_by_student": 0}
+# Tokens of prompts the student read, tokens it generated, tokens of all teacher passes, the part of these that scored
+# the reference for g, and tokens the student scored without learning from them.
+COUNTS = ("prompted", "generated", "scored", "scored_reference", "scored_by_student")
 
 
 class Collector:
@@ -58,7 +60,7 @@ class Collector:
         self.quantiles = RunningQuantiles(groups)
         self.position = 0
         self.update = 0
-        self.tokens = dict(NO_TOKENS)
+        self.tokens = dict.fromkeys(COUNTS, 0)
 
     def total(self, value: float) -> float:
         return sum(self.ranks.gather(value))
@@ -84,6 +86,7 @@ class Collector:
         prompts = [self.language.student_prompt(problem) for problem in rows]
         with self.stopwatch.phase("rollout"):
             completions = self.rollout.generate(prompts, keys)
+        self.tokens["prompted"] += sum(map(len, prompts))
         self.tokens["generated"] += sum(map(len, completions))
         return Rollouts(rows, prompts, completions, [self.language.decode(completion) for completion in completions])
 
@@ -98,13 +101,19 @@ class Collector:
         with self.stopwatch.phase("groups"):
             nlls, tokens = reference_nlls(self.language, problems, self.size)
             self.quantiles.include([nll for share in self.ranks.gather(nlls) for nll in share])
-        self.tokens["scored"] += tokens
+        self.tokens["scored_by_student"] += tokens
         return self.quantiles.groups_of(nlls)
 
     def sequences(
         self, problems: Sequence[Problem], prompts: list[list[int]], completions: list[list[int]]
     ) -> Sequences:
         return self.language.collate_for(problems, prompts, completions)
+
+    def reference_logits(self, sequences: Sequences) -> Tensor:
+        before = self.tokens["scored"]
+        logits_BTV = self.teacher_logits(sequences)
+        self.tokens["scored_reference"] += self.tokens["scored"] - before
+        return logits_BTV
 
     def teacher_logits(self, sequences: Sequences) -> Tensor:
         with self.stopwatch.phase("teacher"):
@@ -120,7 +129,7 @@ class Collector:
 
     def take_tokens(self) -> dict[str, int]:
         """Return the tokens counted since the last call."""
-        taken, self.tokens = self.tokens, dict(NO_TOKENS)
+        taken, self.tokens = self.tokens, dict.fromkeys(COUNTS, 0)
         return taken
 
     @contextmanager

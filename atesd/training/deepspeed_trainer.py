@@ -80,6 +80,7 @@ class DeepSpeedTrainer(StudentTrainer):
             torch.set_num_threads(run.train.threads)
         student = language_model.load(run.model)
         self.base = weights.fingerprint(student.model)
+        self._parameters = weights.count_without_embeddings(student.model)
         self.teacher = teacher.build(run.teacher, student.model)
         # ZeRO-3 shards the trained weights, so rollouts and probes then use a whole copy, renewed after every update.
         sharded = run.deepspeed.stage == 3
@@ -120,6 +121,10 @@ class DeepSpeedTrainer(StudentTrainer):
     @property
     def updates_done(self) -> int:
         return self._updates_done
+
+    @property
+    def parameters(self) -> int:
+        return self._parameters
 
     @property
     def leads(self) -> bool:
@@ -232,6 +237,7 @@ class DeepSpeedTrainer(StudentTrainer):
             **self._mean_over_ranks(batch.metrics),
         }
         metrics |= {f"tokens/{name}": sum(self.ranks.gather(n)) for name, n in self.collector.take_tokens().items()}
+        metrics["tokens/trained"] = sum(self.ranks.gather(int(batch.sequences.mask.sum())))
         with self.stopwatch.phase("probe"):
             probed, *probed_by_group = self._probe()
         metrics = self._with_progress(metrics | probed)

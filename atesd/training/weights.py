@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -54,6 +55,12 @@ def save(module: nn.Module, path: Path) -> None:
 def load(module: nn.Module, path: Path) -> None:
     """Read what ``save`` wrote."""
     restore(module, load_file(path))
+
+
+def count_without_embeddings(model: Any) -> int:
+    """Return the number of parameters of a whole causal model, those of its token embeddings left out."""
+    embeddings = {id(layer.weight) for layer in (model.get_input_embeddings(), model.get_output_embeddings()) if layer}
+    return sum(parameter.numel() for parameter in model.parameters() if id(parameter) not in embeddings)
 
 
 def fingerprint(module: nn.Module) -> str:

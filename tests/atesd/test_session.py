@@ -112,8 +112,30 @@ def test_files_agree_with_each_other(make_run: MakeRun) -> None:
     assert summary["accuracy/after"] == evaluations[-1]["mean"]
     assert summary["total/tokens/generated"] == sum(row["tokens/generated"] for row in metrics)
     assert json.loads((folder / "summary.json").read_text())["complete"] is True
+    for judged, counted in zip(rows(run, "verdicts.jsonl"), evaluations, strict=True):
+        assert judged["update"] == counted["update"]
+        assert len(judged["right"]) == counted["mean"] * counted["problems"]
+        assert len({*judged["right"], *judged["wrong"]}) == counted["problems"]
     assert OmegaConf.load(folder / "config.yaml").train.updates == 8
     assert {path.name for path in (folder / "figures").iterdir()} == {"progress.png", "exposure.png", "mismatch.png"}
+
+
+def test_a_run_counts_what_it_spends(make_run: MakeRun) -> None:
+    run = make_run()
+    summary = play(run)
+    metrics = rows(run, "metrics.jsonl")
+    spent = {key: sum(row[key] for row in metrics) for key in metrics[0] if "tokens" in key and "/length" not in key}
+    assert summary["total/updates"] == 8
+    unspent = {"probe/tokens_generated", "tokens/scored_by_student"}  # by this signal and these rewards
+    assert {key for key, total in spent.items() if not total} == unspent
+    assert all(summary[f"total/{key}"] == total for key, total in spent.items())
+    assert 0 < summary["total/seconds"] < summary["seconds"]["total"]
+    # Two layers of width 32: four 32 x 32 attention weights with two norms of 8, three 32 x 96 of the perceptron, two
+    # norms of 32 each; one norm after them.
+    parameters = 2 * (4 * 32 * 32 + 2 * 8 + 3 * 32 * 96 + 2 * 32) + 32
+    forward = spent["tokens/prompted"] + spent["tokens/generated"] + spent["tokens/scored"]
+    forward += spent["probe/tokens_scored"]
+    assert summary["total/flops"] == parameters * (2 * forward + 6 * spent["tokens/trained"])
 
 
 def test_rewards_in_the_log_follow_from_the_metrics(make_run: MakeRun) -> None:

@@ -1,7 +1,15 @@
 import numpy as np
 import pytest
 
-from atesd.statistics import holm, iqm, mean, paired_p_values, probability_of_improvement, stratified_bootstrap
+from atesd.statistics import (
+    holm,
+    iqm,
+    mean,
+    paired_p_values,
+    probability_of_improvement,
+    rliable_picks,
+    stratified_bootstrap,
+)
 
 
 def test_iqm_drops_whole_values_at_both_ends():
@@ -73,3 +81,26 @@ def test_holm_by_hand():
     assert holm([0.02, 0.5, 0.01]).tolist() == [0.04, 0.5, 0.03]
     assert holm([0.9, 0.9]).tolist() == [1.0, 1.0]
     assert holm([]).tolist() == []
+
+
+@pytest.mark.rliable
+@pytest.mark.parametrize(("runs", "tasks"), [(5, 1), (7, 1), (10, 3)])
+def test_interquartile_mean_and_interval_are_those_of_rliable(runs: int, tasks: int):
+    library = pytest.importorskip("rliable.library")
+    from rliable import metrics
+
+    scores = np.random.default_rng(runs).random((runs, tasks))
+    np.random.seed(0)  # rliable draws from the global generator
+    points, intervals = library.get_interval_estimates(
+        {"ours": scores}, lambda values: np.array([metrics.aggregate_iqm(values)]), reps=2000
+    )
+    assert float(iqm(scores.ravel())) == pytest.approx(points["ours"][0], abs=1e-6)
+    found = stratified_bootstrap(scores.T, iqm, draw=rliable_picks)
+    assert found == pytest.approx(intervals["ours"][:, 0].tolist(), abs=1e-6)
+
+
+def test_the_picks_are_rliables():
+    """What rliable 1.2 draws, one resample after the other: ``numpy.random.choice(runs, (runs, tasks))``."""
+    np.random.seed(3)
+    drawn = [np.random.choice(5, (5, 2), replace=True) for _ in range(4)]
+    assert rliable_picks(3, 4, 2, 5).tolist() == [each.T.tolist() for each in drawn]

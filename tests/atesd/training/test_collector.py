@@ -18,7 +18,7 @@ from atesd.stopwatch import Stopwatch
 from atesd.tasks.arithmetic import Arithmetic
 from atesd.tasks.problem import Problem, Split
 from atesd.training import teacher
-from atesd.training.collector import Collector
+from atesd.training.collector import COUNTS, Collector
 from atesd.training.language_model import LanguageModel
 from atesd.training.ranks import Ranks
 from atesd.training.rollout import HfRolloutConfig
@@ -106,7 +106,7 @@ def test_rewinding_gives_the_problems_back(language: LanguageModel) -> None:
         inside = context.next_problems(2)
         context.sample(inside)
     assert context.next_problems(2) == inside
-    assert set(context.take_tokens().values()) == {0}
+    assert context.take_tokens() == dict.fromkeys(COUNTS, 0)
 
 
 def test_samples_depend_on_seed_update_and_problem_not_on_the_rank(language: LanguageModel) -> None:
@@ -119,6 +119,21 @@ def test_samples_depend_on_seed_update_and_problem_not_on_the_rank(language: Lan
     later.update = 1
     assert later.sample(problems).completions != whole
     assert collector(language, seed=1).sample(problems).completions != whole
+
+
+def test_every_token_is_counted_for_what_it_served(language: LanguageModel) -> None:
+    context = collector(language)
+    batch = SignalConfig().build(Cut.step).collect(context, 3, 0.5)
+    problems = [Arithmetic(0).training_problem(position) for position in range(3)]
+    steps = [context.steps_of(problem, Cut.step) for problem in problems]
+    shown = ["".join(each[: int(0.5 * len(each))]) for each in steps]
+    teacher = [len(language.teacher_prompt(p, text)) for p, text in zip(problems, shown, strict=True)]
+    references = [len(language.reference_completion(problem)) for problem in problems]
+    taken = context.take_tokens()
+    assert taken["prompted"] == sum(len(language.student_prompt(problem)) for problem in problems)
+    assert taken["generated"] == int(batch.sequences.completion_mask_BT.sum())
+    assert taken["scored_reference"] == sum(teacher) + sum(references)
+    assert taken["scored"] == 2 * sum(teacher) + taken["generated"] + sum(references)
 
 
 def test_samples_of_one_problem_are_adjacent_and_differ(language: LanguageModel) -> None:

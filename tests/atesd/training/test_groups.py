@@ -87,7 +87,7 @@ def test_one_exposure_for_all_groups_is_the_update_without_groups(settings: Sett
     assert three.reading.probe_nll == pytest.approx(one.reading.probe_nll, rel=1e-5)
     assert (one.reading.groups, len(three.reading.groups)) == ((), 3)
     assert len({reading.probe_nll for reading in three.reading.groups}) == 3
-    assert three.metrics["tokens/scored"] > one.metrics["tokens/scored"]
+    assert three.metrics["tokens/scored_by_student"] > one.metrics["tokens/scored_by_student"]
 
 
 def test_probe_problems_are_split_by_the_base_student_for_good(settings: Settings, language: LanguageModel) -> None:
