@@ -53,7 +53,8 @@ def commands() -> list[str]:
 def test_commands_compose(command: str) -> None:
     overrides = [word for word in shlex.split(command.rpartition("atesd.run")[2]) if word != "-m"]
     for swept in (0, -1):  # the first and the last value of every sweep
-        chosen = [f"{key}={values.split(',')[swept]}" for key, _, values in (o.partition("=") for o in overrides)]
+        pairs = [override.split("=", 1) for override in overrides]
+        chosen = [f"{key}={values if values[0] == '[' else values.split(',')[swept]}" for key, values in pairs]
         with initialize_config_module("configs", version_base="1.3"):
             settings = compose("config", overrides=chosen)
         assert settings.train.updates == 120
