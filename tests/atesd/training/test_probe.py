@@ -88,6 +88,6 @@ def test_answers_come_back_in_the_order_asked(language: LanguageModel, arithmeti
     expected = [problem.answer != "right" for problem in told]
     assert 0 < sum(expected) < 30
     for batch_size in (1, 7, 100):
-        found = answer(rollout, language, told, batch_size)
+        found = answer(rollout, language, told, batch_size, language.student_prompt)
         assert found.correct == expected
         assert found.tokens == sum(map(len, completions))
