@@ -43,7 +43,7 @@ class LeagueConfig:
         controllers: registered names, each with its defaults; empty: all but those that need settings. Fixed 0.5 and
             the twins that do not learn always play.
         without: names the empty list leaves out.
-        families: keys of ``atesd.surrogate.FAMILIES``; ``null`` only feeds the alarm.
+        families: keys of ``atesd.surrogate.FAMILIES`` or calibration.json files; ``null`` only feeds the alarm.
         noise: standard deviations of the readings, each its own table.
         seeds: students per family, the same for every controller.
         updates: student updates in a run.

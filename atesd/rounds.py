@@ -80,12 +80,14 @@ class Block:
     @property
     def file(self) -> str:
         """Return the name of the block's file."""
-        return f"{self.entry.name},{self.family},{self.noise:g},{self.first}-{self.last}.json".replace(" ", "_")
+        name = f"{self.entry.name},{self.family},{self.noise:g},{self.first}-{self.last}.json"
+        return name.replace(" ", "_").replace("/", "_")  # a family may be a file
 
     def settings(self) -> dict[str, Any]:
         """Return everything that decides the block's rows, as JSON holds it."""
         settings = {"controller": asdict(self.entry.config), "rule": asdict(self.rule), "noise": self.noise}
-        return dict(json.loads(json.dumps(settings | {"length": [self.updates, self.hold_window]}, default=str)))
+        settings |= {"law": asdict(family(self.family, "families")), "length": [self.updates, self.hold_window]}
+        return dict(json.loads(json.dumps(settings, default=str)))
 
 
 def play(block: Block, folder: Path) -> None:

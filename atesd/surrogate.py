@@ -8,8 +8,9 @@ A student is its competence c in [0, 1]. One student update at exposure e, with 
     debt'   = memory * debt + e^2
     u'      = u * (1 - rate * drive') * exp(harm * debt')
 
-Every family is this law with other constants; the laws and all constants are ours, and no real student was fitted.
-``start``, ``rate`` and ``centre`` vary from student to student, keyed by the seed.
+Every family is this law with other constants; the laws and all constants are ours. No real student was fitted, unless
+the constants come from a file that ``python -m atesd.calibrate`` wrote. ``start``, ``rate`` and ``centre`` vary from
+student to student, keyed by the seed.
 
 The best policy is known exactly. Without harm, u' rises with u and falls with drive', and the largest drive is in
 reach at every update, so the exposure of the largest fit is optimal at each (induction from the last update). With harm
@@ -21,7 +22,9 @@ that holds an exposure for a window can reach at most as much.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import json
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +45,7 @@ _START, _RATE, _CENTRE, _READINGS, _ANSWERS = range(5)
 
 @dataclass(frozen=True)
 class Law:
-    """The constants of one family; of one student each, once ``students`` has drawn them.
+    """The constants of one family, each one number, or one per student.
 
     Attributes:
         start: competence of the base student.
@@ -53,24 +56,26 @@ class Law:
         inertia: share of the last update's drive that the next one keeps.
         harm, memory: what exposure squared costs, and how long the cost stays.
         noise_factor: multiplies the noise of the readings.
+        spread: how much students differ: 1 as ``students`` says, 0 not at all.
     """
 
     start: Per = 0.3
     rate: Per = 0.0104
     centre: Per = 0.6
-    slope: float = 0.0
-    jump: float = 0.0
-    width: float = 0.2
-    band: float = 0.0
-    floor: float = 0.2
-    inertia: float = 0.0
-    harm: float = 0.0
-    memory: float = 0.0
+    slope: Per = 0.0
+    jump: Per = 0.0
+    width: Per = 0.2
+    band: Per = 0.0
+    floor: Per = 0.2
+    inertia: Per = 0.0
+    harm: Per = 0.0
+    memory: Per = 0.0
     noise_factor: float = 1.0
+    spread: float = 1.0
 
     def students(self, seeds: Keys) -> Law:
         """Return the law of the students with these seeds: start +-0.1, rate +-20 %, centre +-0.15, all uniform."""
-        start, rate, centre = (2 * draws.uniforms(seeds, key) - 1 for key in (_START, _RATE, _CENTRE))
+        start, rate, centre = (self.spread * (2 * draws.uniforms(seeds, key) - 1) for key in (_START, _RATE, _CENTRE))
         return replace(
             self,
             start=self.start + 0.1 * start,
@@ -101,14 +106,31 @@ FAMILIES = {
 
 
 def family(name: str, key: str = "family") -> Law:
-    """Return the law of a family.
+    """Return the law of a family, or the one in a file that ``python -m atesd.calibrate`` wrote.
 
     Raises:
-        UserError: there is none of that name.
+        UserError: there is none of that name, or the file holds none.
     """
+    if name.endswith(".json"):
+        return _stored(Path(name), key)
     if name not in FAMILIES:
-        raise UserError(f"{key}={name} is no surrogate family; known: {', '.join(FAMILIES)}")
+        raise UserError(f"{key}={name} is no surrogate family; known: {', '.join(FAMILIES)}, or a calibration.json")
     return FAMILIES[name]
+
+
+def _stored(path: Path, key: str) -> Law:
+    known = [field.name for field in fields(Law)]
+    try:
+        found = json.loads(path.read_text())["law"]
+        constants = {name: float(found[name]) for name in known}
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(
+            f"{key}={path} holds no law with numbers for {', '.join(known)}; give a calibration.json that python -m "
+            "atesd.calibrate wrote"
+        ) from error
+    if not np.isfinite(list(constants.values())).all():
+        raise UserError(f"{key}={path} holds a law with constants that are not finite; calibrate again")
+    return Law(**constants)
 
 
 @dataclass(frozen=True)
@@ -132,7 +154,7 @@ def learn(law: Law, minds: Minds, exposure: Per, progress: float) -> Minds:
     drive = law.inertia * minds.drive + (1 - law.inertia) * pull
     debt = law.memory * minds.debt + np.square(exposure)
     unlearned = minds.unlearned * (1 - law.rate * drive)
-    if law.harm:  # spares the other families an exponential
+    if np.any(law.harm):  # spares the other families an exponential
         unlearned = np.minimum(unlearned * np.exp(law.harm * debt), 1.0)
     return Minds(unlearned, drive, debt)
 

@@ -148,7 +148,7 @@ class SurrogateConfig(Config):
     """A closed-form student with a known best exposure (``atesd.surrogate``): no data, no teacher, a run in a second.
 
     Attributes:
-        family: how its best exposure moves; a key of ``atesd.surrogate.FAMILIES``.
+        family: how its best exposure moves; a key of ``atesd.surrogate.FAMILIES`` or a calibration.json.
         noise: standard deviation of its readings. ours
     """
 

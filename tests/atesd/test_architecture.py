@@ -22,7 +22,15 @@ ENGINES = {
     "sb3_contrib",
 }
 # Entry points: they compose the parts, so they alone may know controllers, environments and baselines.
-COMPOSERS = {"atesd.run", "atesd.league", "atesd.oracle", "atesd.compare", "atesd.evaluate", "atesd.exposure_sweep"}
+COMPOSERS = {
+    "atesd.run",
+    "atesd.league",
+    "atesd.oracle",
+    "atesd.compare",
+    "atesd.evaluate",
+    "atesd.exposure_sweep",
+    "atesd.calibrate",
+}
 # Modules that may import an engine at the top: everything else does so inside functions, and so starts at once.
 ENGINE_ROOMS = (
     "atesd.training",
