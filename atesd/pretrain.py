@@ -1,11 +1,13 @@
 """Make the embedded base models: ``python -m atesd.pretrain output_dir=… save_at=[…]``.
 
-The testbed's model learns the task from scratch in both forms it will meet: 60 % bare problems, the rest with a random
+The testbed's model learns the task from scratch in both forms it will meet: 40 % bare problems, the rest with a random
 share of the reference revealed, with extra weight on none and all of it, so that it can use a reference the way a large
-model can. Only training problems are used. One run saves a model folder at each update in ``save_at``.
+model can: with 60 % bare problems the teacher of a middling student was right on 72 % of the problems it was shown the
+reference of. Only training problems are used. One run saves a model folder at each update in ``save_at``.
 
 The first digit of each result needs a carry and is learned last. With AdamW alone it stays at chance for a thousand
-updates; Muon (Jordan et al., 2024) on the weight matrices learns it within a few hundred.
+updates; Muon (Jordan et al., 2024) on the weight matrices learns it within a few hundred. Its rate never falls, so
+single states are noisy; what is saved is a running average of the weights.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from omegaconf import OmegaConf
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from atesd.arguments import run_main, settings
 from atesd.errors import UserError
@@ -41,6 +44,7 @@ class PretrainConfig:
         save_at: updates after which a model is saved, rounded to bf16 and evaluated.
         matrix_learning_rate: of Muon, for the weight matrices.
         learning_rate: of AdamW, for embeddings and norms.
+        averaging: share of the old average in each step of the running average of the weights that is saved.
         bare_share: share of examples without a reference.
         end_share: share of the others that show none or all of the reference, half each.
     """
@@ -51,8 +55,9 @@ class PretrainConfig:
     batch_size: int = 48
     matrix_learning_rate: float = 0.02
     learning_rate: float = 2e-3
-    bare_share: float = 0.6
-    end_share: float = 0.5
+    averaging: float = 0.95
+    bare_share: float = 0.4
+    end_share: float = 0.7
     evaluation_problems: int = 2000
 
 
@@ -72,6 +77,7 @@ class Pretraining:
         self.config = config
         self.task = Arithmetic(config.seed, PRETRAINING)
         self.student = testbed_model.initialise(config.seed)
+        self.average = AveragedModel(self.student.model, multi_avg_fn=get_ema_multi_avg_fn(config.averaging))
         named = dict(self.student.model.named_parameters())
         matrices = [weight for name, weight in named.items() if weight.dim() == 2 and "embed" not in name]
         others = [weight for name, weight in named.items() if weight.dim() != 2 or "embed" in name]
@@ -103,17 +109,25 @@ class Pretraining:
         torch.nn.utils.clip_grad_norm_(self.student.model.parameters(), 1.0)
         for optimizer in self.optimizers:
             optimizer.step()
+        self.average.update_parameters(self.student.model)
         return float(loss.detach())
 
     def save(self, folder: Path) -> None:
-        """Save the model in bf16 and print how well what was saved answers."""
-        rounded = copy.deepcopy(self.student.model).to(torch.bfloat16)
+        """Save the average in bf16 and print how well what was saved answers, and answers shown the whole reference."""
+        rounded = copy.deepcopy(self.average.module).to(torch.bfloat16)
         LanguageModel(rounded, self.student.tokenizer, self.student.style).save(folder)
         saved = LanguageModel(rounded.to(torch.float32), self.student.tokenizer, self.student.style)
         problems = self.task.held_out(Split.evaluation, self.config.evaluation_problems)
-        accuracy = np.mean(answer(HfRolloutConfig().build(saved), saved, problems, batch_size=256).correct)
+        rollout = HfRolloutConfig().build(saved)
+        bare, exposed = (
+            np.mean(answer(rollout, saved, problems, 256, prompt).correct)
+            for prompt in (saved.student_prompt, lambda problem: saved.teacher_prompt(problem, problem.reference))
+        )
         checksum = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
-        print(f"{folder}: accuracy {accuracy:.4f}, model.safetensors sha256 {checksum}", flush=True)
+        print(
+            f"{folder}: accuracy {bare:.4f}, with the reference {exposed:.4f}, model.safetensors sha256 {checksum}",
+            flush=True,
+        )
 
 
 def pretrain(config: PretrainConfig) -> None:

@@ -310,7 +310,7 @@ class DeepSpeedTrainer(StudentTrainer):
 
     def evaluate(self, count: int) -> list[Verdict]:
         problems = self.ranks.share(self.task.held_out(Split.evaluation, count))
-        answers = answer(self.rollout, self.student, problems, self.run.eval.batch_size)
+        answers = answer(self.rollout, self.student, problems, self.run.eval.batch_size, self.student.student_prompt)
         verdicts = [Verdict(p.id, p.difficulty, right) for p, right in zip(problems, answers.correct, strict=True)]
         return [verdict for share in self.ranks.gather(verdicts) for verdict in share]
 

@@ -1,7 +1,8 @@
-"""Greedy accuracy of a student on held-out problems, from the bare prompt."""
+"""Greedy accuracy of a model on held-out problems."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from atesd.tasks.problem import Problem
@@ -18,15 +19,21 @@ class Verdicts:
     tokens: int
 
 
-def answer(rollout: Rollout, language: LanguageModel, problems: list[Problem], batch_size: int) -> Verdicts:
-    """Answer every problem greedily and grade the final answers."""
+def answer(
+    rollout: Rollout,
+    language: LanguageModel,
+    problems: list[Problem],
+    batch_size: int,
+    prompt: Callable[[Problem], list[int]],
+) -> Verdicts:
+    """Answer every problem greedily after its prompt and grade the final answers."""
     # Prompts of one length share a batch, so that little of it is padding.
     order = sorted(range(len(problems)), key=lambda index: len(problems[index].text))
     correct = [False] * len(problems)
     tokens = 0
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
-        prompts = [language.student_prompt(problems[row]) for row in rows]
+        prompts = [prompt(problems[row]) for row in rows]
         completions = rollout.generate(prompts, keys=None)
         tokens += sum(map(len, completions))
         grades = language.style.grade([problems[row] for row in rows], list(map(language.decode, completions)))
