@@ -15,6 +15,7 @@ from atesd.decisions import Decision, DecisionLedger, Matured
 from atesd.errors import UserError
 from atesd.interfaces import Action, Controller, Observation, Reading, State, StudentTrainer, UpdateReport
 from atesd.logbook import Logbook, finite, provenance
+from atesd.observation import NEUTRAL_EXPOSURE
 from atesd.progress import Display
 from atesd.statistics import accuracy
 from atesd.stopwatch import Stopwatch
@@ -64,6 +65,7 @@ class Session:
         self.ledger = DecisionLedger(run.reward.rule(run.env.hold_window))
         self.checkpoints = Checkpoints(logbook.folder / "checkpoints", self.trainer)
         self.decisions = 0
+        self.exposures = [NEUTRAL_EXPOSURE]  # before the first decision
         self.stop_requested = False
         environment.on_update = self._on_update
 
@@ -93,6 +95,7 @@ class Session:
         self.ledger.load_state_dict(state["ledger"])
         self.stopwatch.add(state["seconds"])
         self.decisions = state["decisions"]
+        self.exposures = state["exposures"]
         self.observation, _ = self.environment.resume(state["environment"])
         self.display.say(f"resumed after student update {self.trainer.updates_done}")
 
@@ -161,6 +164,7 @@ class Session:
                 self.decisions, update, action.exposure, action.log_prob, self.observation.tolist(), action.details
             )
         )
+        self.exposures = [action.exposure]
         self.window_end = min(update + self.run.env.hold_window, self.updates)
         with self.stopwatch.phase("environment"):
             self.observation, _, terminated, _, info = self.environment.step(np.array([action.exposure]))
@@ -196,12 +200,17 @@ class Session:
             f"update {update}: accuracy {found['mean']:.3f} [{found['low']:.3f}, {found['high']:.3f}] "
             f"on {found['problems']} problems"
         )
+        with self.stopwatch.phase("specimens"):
+            rollouts = self.trainer.specimens(self.exposures)
+        for rollout in rollouts:
+            self.logbook.append("rollouts.jsonl", rollout)
 
     def _checkpoint(self) -> None:
         with self.stopwatch.phase("checkpoint"):
             self.checkpoints.save(
                 {
                     "decisions": self.decisions,
+                    "exposures": self.exposures,
                     "controller": self.controller.state_dict(),
                     "environment": self.environment.state_dict(),
                     "ledger": self.ledger.state_dict(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from atesd.config import RunConfig
 from atesd.errors import UserError
-from atesd.interfaces import Reading, StudentDiverged, StudentTrainer, UpdateReport, Verdict
+from atesd.interfaces import Reading, State, StudentDiverged, StudentTrainer, UpdateReport, Verdict
 from atesd.losses import entropy, token_log_probs
 from atesd.rewards import ProgressSignal
 from atesd.signals import Signal, SignalBatch
@@ -30,6 +30,7 @@ from atesd.training.evaluation import answer
 from atesd.training.language_model import LanguageModel
 from atesd.training.probe import Probe, mean
 from atesd.training.sequences import completion_logits
+from atesd.training.specimens import Specimens
 
 STATE_FILE = "trainer.json"
 ENGINE_TAG = "engine"
@@ -89,6 +90,8 @@ class DeepSpeedTrainer(StudentTrainer):
         )
         probe = self.task.held_out(Split.probe, run.reward.probe_problems)
         self.probe = Probe(self.student, self.rollout, self.ranks.share(probe))
+        specimens = self.ranks.share(probe[: run.eval.rollouts])
+        self._specimens = Specimens(self.collector, specimens, run.exposure.cut)
         rows = run.train.batch_size // self.ranks.size
         self.engine = run.deepspeed.build(student.model, run.train, math.ceil(rows / run.train.micro_batch_size))
         for copied in (sampled, self.teacher.model):
@@ -251,6 +254,10 @@ class DeepSpeedTrainer(StudentTrainer):
         answers = answer(self.rollout, self.student, problems, self.run.eval.batch_size)
         verdicts = [Verdict(p.id, p.difficulty, right) for p, right in zip(problems, answers.correct, strict=True)]
         return [verdict for share in self.ranks.gather(verdicts) for verdict in share]
+
+    def specimens(self, exposures: Sequence[float]) -> list[State]:
+        rows = self._specimens.rows(self._updates_done, self.ranks.agree(list(exposures)))
+        return [row for share in self.ranks.gather(rows) for row in share]
 
     def measure(self) -> dict[ProgressSignal, float]:
         shares = self.ranks.gather(self.probe.measure_generated())
