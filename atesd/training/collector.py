@@ -63,9 +63,7 @@ class Collector:
     def sample(self, problems: Sequence[Problem], samples: int = 1) -> Rollouts:
         rows = [problem for problem in problems for _ in range(samples)]
         keys = [
-            sample_key(self.seed, self.update, problem, sample)
-            for problem in problems
-            for sample in range(samples)
+            sample_key(self.seed, self.update, problem, sample) for problem in problems for sample in range(samples)
         ]
         prompts = [self.language.student_prompt(problem) for problem in rows]
         with self.stopwatch.phase("rollout"):
