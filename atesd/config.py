@@ -112,17 +112,21 @@ class EvalConfig:
         problems: evaluation problems during training.
         final_problems: evaluation problems before and after training.
         batch_size: problems per generation batch.
+        rollouts: probe problems, at most, whose rollouts are recorded token by token at every evaluation.
     """
 
     every: int = 20
     problems: int = 300
     final_problems: int = 2000
     batch_size: int = 256
+    rollouts: int = 3
 
     def __post_init__(self) -> None:
         for key in ("every", "problems", "final_problems", "batch_size"):
             if getattr(self, key) < 1:
                 raise UserError(f"eval.{key} must be at least 1, got {getattr(self, key)}")
+        if self.rollouts < 0:
+            raise UserError(f"eval.rollouts must be 0 (record none) or more, got {self.rollouts}")
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
@@ -215,6 +216,10 @@ class StudentTrainer(ABC):
 
         ``loss`` and ``probe_nll`` are in every reading.
         """
+
+    def specimens(self, exposures: Sequence[float]) -> list[State]:
+        """Sample rollouts to look at, with the teacher at these exposures; empty where nothing is written in tokens."""
+        return []
 
     @property
     @abstractmethod

@@ -17,7 +17,7 @@ import atesd
 from atesd.errors import UserError
 from atesd.interfaces import State
 
-LOGS = ("metrics.jsonl", "decisions.jsonl", "evaluations.jsonl", "verdicts.jsonl")
+LOGS = ("metrics.jsonl", "decisions.jsonl", "evaluations.jsonl", "verdicts.jsonl", "rollouts.jsonl")
 VERSIONED = ("torch", "transformers", "deepspeed", "gymnasium", "stable-baselines3", "numpy", "scipy")
 
 

@@ -16,6 +16,7 @@ from atesd.decisions import DecisionLedger, Matured
 from atesd.errors import UserError
 from atesd.interfaces import Action, Controller, Observation, Reading, State, StudentTrainer, UpdateReport
 from atesd.logbook import Logbook, finite, provenance
+from atesd.observation import NEUTRAL_EXPOSURE
 from atesd.player import Player
 from atesd.progress import Display
 from atesd.statistics import accuracy, by_verdict
@@ -70,6 +71,7 @@ class Session:
         self.shown = logbook.last_updates()
         self.checkpoints = Checkpoints(logbook.folder / "checkpoints", self.trainer)
         self.decisions = 0
+        self.exposures = [NEUTRAL_EXPOSURE]  # before the first decision
         self.stop_requested = False
         environment.on_update = self._on_update
 
@@ -104,6 +106,7 @@ class Session:
             player.load_state_dict(saved)
         self.stopwatch.add(state["seconds"])
         self.decisions = state["decisions"]
+        self.exposures = state["exposures"]
         self.observation, _ = self.environment.resume(state["environment"])
         self._open_tracker(self.trainer.updates_done)
         self.display.say(f"resumed after student update {self.trainer.updates_done}")
@@ -175,6 +178,7 @@ class Session:
         update = self.trainer.updates_done
         for (player, seen), action in zip(self._views(), actions, strict=True):
             player.open(self.decisions, update, seen, action)
+        self.exposures = [action.exposure for action in actions]
         self.window_end = min(update + self.run.env.hold_window, self.updates)
         with self.stopwatch.phase("environment"):
             self.observation, _, terminated, _, info = self.environment.step(
@@ -223,12 +227,17 @@ class Session:
             f"update {update}: accuracy {found['mean']:.3f} [{found['low']:.3f}, {found['high']:.3f}] "
             f"on {found['problems']} problems"
         )
+        with self.stopwatch.phase("specimens"):
+            rollouts = self.trainer.specimens(self.exposures)
+        for rollout in rollouts:
+            self.logbook.append("rollouts.jsonl", rollout)
 
     def _checkpoint(self) -> None:
         with self.stopwatch.phase("checkpoint"):
             self.checkpoints.save(
                 {
                     "decisions": self.decisions,
+                    "exposures": self.exposures,
                     "environment": self.environment.state_dict(),
                     "players": [player.state_dict() for player in self.players],
                     "logs": self.logbook.sizes(),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -17,7 +16,7 @@ from atesd.tasks.problem import Problem, Task
 from atesd.training.difficulty import reference_nlls
 from atesd.training.language_model import LanguageModel
 from atesd.training.ranks import Ranks
-from atesd.training.rollout import Rollout
+from atesd.training.rollout import Rollout, sample_key
 from atesd.training.sequences import Sequences, score
 from atesd.training.teacher import Teacher
 
@@ -79,9 +78,7 @@ class Collector:
     def sample(self, problems: Sequence[Problem], samples: int = 1) -> Rollouts:
         rows = [problem for problem in problems for _ in range(samples)]
         keys = [
-            (self.seed, self.update, zlib.crc32(problem.id.encode()), sample)
-            for problem in problems
-            for sample in range(samples)
+            sample_key(self.seed, self.update, problem, sample) for problem in problems for sample in range(samples)
         ]
         prompts = [self.language.student_prompt(problem) for problem in rows]
         with self.stopwatch.phase("rollout"):

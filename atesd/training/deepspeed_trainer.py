@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -34,6 +34,7 @@ from atesd.training.evaluation import answer
 from atesd.training.group_readings import GroupReadings, Metrics
 from atesd.training.probe import Measure, Probe, mean
 from atesd.training.sequences import completion_logits
+from atesd.training.specimens import Specimens
 
 STATE_FILE = "trainer.json"
 ENGINE_TAG = "engine"
@@ -106,6 +107,8 @@ class DeepSpeedTrainer(StudentTrainer):
         for copied in (sampled, self.teacher.model):
             copied.to(self.engine.device)
         self.probes = self._probes()
+        specimens = self.task.held_out(Split.probe, run.reward.probe_problems)[: run.eval.rollouts]
+        self._specimens = Specimens(self.collector, self.ranks.share(specimens), run.exposure.cut)
 
     def _probes(self) -> list[Probe]:
         """Return the probe of each difficulty group, by the NLL of the student, which is still the base student."""
@@ -313,6 +316,10 @@ class DeepSpeedTrainer(StudentTrainer):
         answers = answer(self.rollout, self.student, problems, self.run.eval.batch_size, self.student.student_prompt)
         verdicts = [Verdict(p.id, p.difficulty, right) for p, right in zip(problems, answers.correct, strict=True)]
         return [verdict for share in self.ranks.gather(verdicts) for verdict in share]
+
+    def specimens(self, exposures: Sequence[float]) -> list[State]:
+        rows = self._specimens.rows(self._updates_done, self.ranks.agree(list(exposures)))
+        return [row for share in self.ranks.gather(rows) for row in share]
 
     def measure(self) -> dict[ProgressSignal, float]:
         shares = list(chain(*self.ranks.gather([probe.measure_generated() for probe in self.probes])))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,12 +10,18 @@ from typing import TYPE_CHECKING
 
 from atesd.errors import UserError
 from atesd.registry import Config, register
+from atesd.tasks.problem import Problem
 
 if TYPE_CHECKING:
     from atesd.training.language_model import LanguageModel
 
 SampleKey = tuple[int, int, int, int]
 """(seed, update, CRC-32 of the problem's id, sample): all the randomness of one completion."""
+
+
+def sample_key(seed: int, update: int, problem: Problem, sample: int) -> SampleKey:
+    """Return the key of one completion of a problem."""
+    return seed, update, zlib.crc32(problem.id.encode()), sample
 
 
 @dataclass

@@ -1,0 +1,193 @@
+"""A page about one run, or about several: ``python -m atesd.report RUN`` writes ``RUN/report.html``.
+
+``python -m atesd.report RUN RUN… output=FILE`` compares: runs of equal settings are one method's seeds. The page is
+one file that loads nothing, so it can be kept and sent on. A run that is not complete gets a page that says so; a
+comparison takes complete runs alone.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from atesd import report_comparison, report_panels
+from atesd.arguments import run_main
+from atesd.errors import UserError
+from atesd.report_page import Page, Panel, Table, Tile
+from atesd.report_run import RecordedRun, Row, read
+from atesd.statistics import newcombe
+
+# What does not make a run another method: which seed, and where it lies.
+APART = ("seed", "output_dir", "resume")
+Methods = Mapping[str, Sequence[Path]]
+
+
+def write(methods: Methods, path: Path, tables: Sequence[Table] = ()) -> None:
+    """Write the page of a comparison.
+
+    Args:
+        methods: the run folders of each method, one per seed, by the name it is shown under.
+        tables: shown below the table of methods.
+
+    Raises:
+        UserError: a run is not complete or damaged, or a method has one seed twice.
+    """
+    found = {name: [complete(read(folder)) for folder in folders] for name, folders in methods.items()}
+    for name, runs in found.items():
+        refuse_twice(name, runs)
+    report_comparison.page(found, tables).write(path)
+
+
+def write_run(folder: Path, path: Path) -> None:
+    """Write the page of one run.
+
+    Raises:
+        UserError: the folder holds no run, or a damaged one.
+    """
+    run = read(folder)
+    panels, left_out = report_panels.panels(run)
+    status = "complete" if run.complete else "not complete: still going, or stopped"
+    Page(
+        title=f"{run.method} on {run.config['model']['name']}",
+        subtitle=subtitle(run),
+        status=status,
+        warned=not run.complete,
+        tiles=tiles(run),
+        panels=[*panels, *record(run)],
+        left_out=left_out,
+        rollouts=run.rollouts,
+    ).write(path)
+
+
+def subtitle(run: RecordedRun) -> str:
+    """Return what the run is, in one line."""
+    config = run.config
+    done = f"{len(run.metrics)} of {config['train']['updates']} student updates" if run.metrics else "no student update"
+    window = config["env"]["hold_window"]
+    return f"seed {run.seed} · task {config['data']['name']} · {done} · hold window {window} · {run.folder}"
+
+
+def tiles(run: RecordedRun) -> list[Tile]:
+    """Return the headline numbers."""
+    first, last = run.evaluations[0], run.evaluations[-1]
+    low, high = newcombe(first, last)
+    shown = [
+        Tile(f"Accuracy after {last['update']} updates", f"{last['mean']:.3f}", interval(last)),
+        Tile("Accuracy of the base", f"{first['mean']:.3f}", interval(first)),
+        Tile(
+            "Gain", f"{last['mean'] - first['mean']:+.3f}", f"95 % [{low:+.3f}, {high:+.3f}], as if on other problems"
+        ),
+    ]
+    if (exposure := run.mean(report_panels.REALISED)) is not None:
+        shown.append(Tile("Mean exposure", f"{exposure:.2f}", "realised, over updates"))
+    if (generated := run.mean("tokens/generated")) is not None:
+        scored = run.mean("tokens/scored") or 0
+        tokens = [f"{mean * len(run.metrics):,.0f}" for mean in (generated, scored)]
+        shown.append(Tile("Tokens generated", tokens[0], f"{tokens[1]} scored by the teacher"))
+    return [*shown, Tile("Wall time", duration(sum(run.seconds().values())), "all phases")]
+
+
+def interval(evaluation: Row) -> str:
+    """Return an accuracy's interval in words."""
+    return f"95 % [{evaluation['low']:.3f}, {evaluation['high']:.3f}], {evaluation['problems']} problems"
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as a person says them.
+
+    >>> duration(42.4), duration(150), duration(7260)
+    ('42 s', '2 min 30 s', '2 h 1 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    return f"{whole // 60} min {whole % 60} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def record(run: RecordedRun) -> list[Panel]:
+    """Return how the run was made: command, versions, hardware, settings."""
+    known = {key: flat(run.summary[key]) for key in ("commit", "versions", "hardware") if key in run.summary}
+    rows = [(key, " · ".join(f"{name} {value}".strip() for name, value in told.items())) for key, told in known.items()]
+    command = f'<pre class="command">{escape(run.summary["command"])}</pre>' if run.complete else ""
+    table = Table("", "", ("what", "value"), rows).html() if rows else ""
+    settings = (
+        f"<details open><summary>config.yaml</summary><pre class='settings'>{escape(run.settings)}</pre></details>"
+    )
+    about = (
+        "The command, the source's commit, versions and hardware."
+        if run.complete
+        else ("Written when the run is complete: command, commit, versions and hardware.")
+    )
+    return [
+        Panel("How it was made", about, body=command + table),
+        Panel("Settings", "Every setting of the run, resolved.", body=settings, wide=True),
+    ]
+
+
+def flat(nested: Any, prefix: str = "") -> Row:
+    """Return nested settings as one level of dotted keys.
+
+    >>> flat({"env": {"hold_window": 4}, "seed": 0})
+    {'env.hold_window': 4, 'seed': 0}
+    """
+    if not isinstance(nested, dict):
+        return {prefix: nested}
+    levels = (flat(value, f"{prefix}.{name}".strip(".")) for name, value in nested.items())
+    return {key: value for level in levels for key, value in level.items()}
+
+
+def complete(run: RecordedRun) -> RecordedRun:
+    """Return the run.
+
+    Raises:
+        UserError: it is not complete.
+    """
+    if not run.complete:
+        raise UserError(f"{run.folder} holds no complete run; finish it with resume=true or leave it out")
+    return run
+
+
+def refuse_twice(name: str, runs: Sequence[RecordedRun]) -> None:
+    """Raise ``UserError`` if two runs of a method have one seed."""
+    seeds: dict[int, Path] = {}
+    for run in runs:
+        if run.seed in seeds:
+            raise UserError(
+                f"{seeds[run.seed]} and {run.folder} are both {name} with seed {run.seed}; leave one of them out"
+            )
+        seeds[run.seed] = run.folder
+
+
+def grouped(folders: Sequence[Path]) -> dict[str, list[Path]]:
+    """Return the folders by method: runs of equal settings are one method, named by what sets it apart."""
+    runs = [read(folder) for folder in folders]
+    settings = [{key: value for key, value in flat(run.config).items() if key not in APART} for run in runs]
+    found: dict[str, list[Path]] = defaultdict(list)
+    for run, own in zip(runs, settings, strict=True):
+        alike = [other for one, other in zip(runs, settings, strict=True) if one.method == run.method]
+        differing = [key for key in own if len({str(other.get(key)) for other in alike}) > 1]
+        name = " ".join([run.method, *(f"{key.rpartition('.')[2]}={own[key]}" for key in differing)])
+        found[name].append(run.folder)
+    return dict(found)
+
+
+def main() -> None:
+    """Write the page of the command line's runs."""
+    keys = [argument for argument in sys.argv[1:] if argument.startswith("output=")]
+    folders = [Path(argument) for argument in sys.argv[1:] if argument not in keys]
+    if not folders or len(keys) > 1 or (len(folders) > 1 and not keys):
+        raise UserError("usage: python -m atesd.report RUN, or RUN RUN… output=FILE for a comparison")
+    path = Path(keys[0].partition("=")[2]) if keys else folders[0] / "report.html"
+    if len(folders) == 1:
+        write_run(folders[0], path)
+    else:
+        write(grouped(folders), path)
+    print(f"written to {path}")
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,392 @@
+"""The page of a comparison: every method's seeds as one line with a band, in the method's own colour throughout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import ArrayLike, NDArray
+
+from atesd.report_page import Page, Panel, Table, Tile
+from atesd.report_panels import EXPOSURE, MISMATCH, REALISED, SHARES, density, has_density, token_view
+from atesd.report_run import RecordedRun, Row, common_metrics, number
+from atesd.report_style import axis, band, colour, dash, figure, shade, spread
+
+Methods = Mapping[str, Sequence[RecordedRun]]
+Values = NDArray[np.float64]
+SEEDS = "the band is the 95 % t-interval over seeds"
+
+
+def page(methods: Methods, tables: Sequence[Table]) -> Page:
+    """Return the page."""
+    runs = [run for found in methods.values() for run in found]
+    panels, left_out, rollouts = [method_table(methods), *map(table_panel, tables)], [], recorded_rollouts(methods)
+    shown = [name for _, name, _ in exposed(methods)]
+    panels += [accuracy(methods), final(methods)]
+    if shown:
+        panels += [over_updates(methods), *mismatch(methods)]
+    if without := [name for name in methods if name not in shown]:
+        left_out.append(f"Exposure and mismatch of {', '.join(without)}: no exposed teacher, or no update.")
+    panels += [*densities(methods), difficulty(methods), *rewards(methods), *explorer(methods)]
+    if rollouts:
+        panels.append(token_view())
+    else:
+        left_out.append("Token-level KL: the runs recorded no rollouts (eval.rollouts=0, or students without tokens).")
+    if alone := [name for name, found in methods.items() if len(found) == 1]:
+        left_out.append(f"Bands and intervals of {', '.join(alone)}: one seed has none.")
+    return Page(
+        title=f"{len(methods)} methods compared" if len(methods) > 1 else f"{next(iter(methods))} over seeds",
+        subtitle=" · ".join(shared(runs)),
+        status="complete runs only",
+        warned=False,
+        tiles=tiles(methods),
+        panels=[*panels, timings(methods), run_table(methods)],
+        left_out=left_out,
+        rollouts=rollouts,
+    )
+
+
+def shared(runs: Sequence[RecordedRun]) -> Iterator[str]:
+    """Yield in words what the runs are."""
+    yield f"{len(runs)} runs"
+    for word, key in (("model", "model"), ("task", "data")):
+        yield f"{word} {', '.join(sorted({str(run.config[key]['name']) for run in runs}))}"
+    yield f"seeds {', '.join(map(str, sorted({run.seed for run in runs})))}"
+    yield f"commit {', '.join(sorted({str(run.summary['commit']) for run in runs}))}"
+
+
+def tiles(methods: Methods) -> list[Tile]:
+    """Return accuracy after training of the methods with the highest mean, best first."""
+    rows = {name: interval(last_accuracies(runs)) for name, runs in methods.items()}
+    best = sorted(rows, key=lambda name: -rows[name][0])[:4]
+    return [
+        Tile(name, f"{rows[name][0]:.3f}", f"accuracy after training, {told(rows[name])}, n = {len(methods[name])}")
+        for name in best
+    ]
+
+
+def last_accuracies(runs: Sequence[RecordedRun]) -> list[float]:
+    return [float(run.evaluations[-1]["mean"]) for run in runs]
+
+
+def interval(values: ArrayLike) -> tuple[float, float, float]:
+    """Return the mean of some seeds and its 95 % t-interval; one seed has the interval nan.
+
+    >>> tuple(round(value, 4) for value in interval([0.5, 0.6, 0.7]))
+    (0.6, 0.3516, 0.8484)
+    """
+    means, lows, highs = intervals(np.asarray(values, np.float64)[:, None])
+    return float(means[0]), float(lows[0]), float(highs[0])
+
+
+def intervals(values_SN: Values) -> tuple[Values, Values, Values]:
+    """Return mean and 95 % t-interval over seeds, the first axis, of every column."""
+    from scipy import stats
+
+    seeds = len(values_SN)
+    means = values_SN.mean(axis=0)
+    if seeds == 1:
+        return means, np.full_like(means, np.nan), np.full_like(means, np.nan)
+    half = stats.t.ppf(0.975, seeds - 1) * values_SN.std(axis=0, ddof=1) / np.sqrt(seeds)
+    return means, means - half, means + half
+
+
+def told(found: tuple[float, float, float]) -> str:
+    return "no interval" if np.isnan(found[1]) else f"95 % [{found[1]:.3f}, {found[2]:.3f}]"
+
+
+def table_panel(table: Table) -> Panel:
+    return Panel(table.title, table.caption, body=table.html(), wide=True)
+
+
+def method_table(methods: Methods) -> Panel:
+    """Return a row per method."""
+    heads = (
+        "method",
+        "seeds",
+        "accuracy after",
+        "95 % over seeds",
+        "base",
+        "gain",
+        "mean exposure",
+        "tokens generated",
+    )
+    rows = []
+    for name, runs in methods.items():
+        after, before = interval(last_accuracies(runs)), np.mean([run.evaluations[0]["mean"] for run in runs])
+        exposures = [value for run in runs if (value := run.mean(REALISED)) is not None]
+        tokens = [value * len(run.metrics) for run in runs if (value := run.mean("tokens/generated")) is not None]
+        cells = [name, str(len(runs)), f"{after[0]:.3f}", told(after).removeprefix("95 % ")]
+        cells += [f"{before:.3f}", f"{after[0] - before:+.3f}"]
+        cells.append(f"{np.mean(exposures):.2f}" if exposures else "-")
+        rows.append([*cells, f"{np.mean(tokens):,.0f}" if tokens else "-"])
+    caption = "Shares of evaluation problems, means over seeds; the interval is Student's t over seeds."
+    return table_panel(Table("Methods", caption, heads, rows))
+
+
+def line(
+    drawn: go.Figure, place: int, name: str, x: Sequence[float], values_SN: Values, legend: bool = True, **trace: Any
+) -> None:
+    """Draw a method's mean over seeds and its band."""
+    means, lows, highs = intervals(values_SN)
+    if len(values_SN) > 1:
+        drawn.add_trace(band(x, _drawable(lows), _drawable(highs), colour(place), name, **trace))
+    drawn.add_trace(
+        go.Scatter(
+            x=x,
+            y=_drawable(means),
+            name=name,
+            legendgroup=name,
+            mode="lines+markers",
+            showlegend=legend,
+            line={"color": colour(place), "width": 2, "dash": dash(place)},
+            marker={"size": 5 if len(x) < 40 else 1},
+            customdata=[[_told(low), _told(high)] for low, high in zip(lows, highs, strict=True)],
+            hovertemplate="update %{x}: %{y:.4f} [%{customdata[0]}, %{customdata[1]}]<extra>" + name + "</extra>",
+            **trace,
+        )
+    )
+
+
+def _drawable(values: Values) -> list[float | None]:
+    return [None if np.isnan(value) else round(float(value), 6) for value in values]
+
+
+def _told(value: float) -> str:
+    return "-" if np.isnan(value) else f"{value:.4f}"
+
+
+def common(runs: Sequence[RecordedRun], rows: Callable[[RecordedRun], Mapping[int, Any]]) -> tuple[list[int], Values]:
+    """Return the updates that all runs have a value at, and those values [seeds, updates]."""
+    found = [rows(run) for run in runs]
+    updates = sorted(set.intersection(*(set(each) for each in found)))
+    return updates, np.array([[each[update] for update in updates] for each in found], dtype=np.float64)
+
+
+def accuracy(methods: Methods) -> Panel:
+    """Return accuracy over updates."""
+    drawn = figure("student updates", "accuracy")
+    for place, (name, runs) in enumerate(methods.items()):
+        updates, values = common(runs, lambda run: {row["update"]: row["mean"] for row in run.evaluations})
+        line(drawn, place, name, updates, values)
+    caption = f"Share of evaluation problems answered right, greedily: mean over seeds; {SEEDS}."
+    return Panel("Accuracy over updates", caption, drawn)
+
+
+def final(methods: Methods) -> Panel:
+    """Return accuracy after training, a dot per run and the mean with its interval."""
+    drawn = figure("accuracy after training", "")
+    names = list(methods)
+    for place, (name, runs) in enumerate(methods.items()):
+        values = last_accuracies(runs)
+        mean, low, high = interval(values)
+        bars = spread([mean], [low], [high]) if len(runs) > 1 else None
+        seeds = [f"seed {run.seed}" for run in runs]
+        drawn.add_trace(
+            go.Scatter(
+                x=values,
+                y=[place + 0.18] * len(values),
+                mode="markers",
+                marker={"color": shade(colour(place), 0.5), "size": 8},
+                text=seeds,
+                hovertemplate="%{text}: %{x:.4f}<extra>" + name + "</extra>",
+            )
+        )
+        drawn.add_trace(
+            go.Scatter(
+                x=[mean],
+                y=[place],
+                error_x=bars,
+                mode="markers",
+                marker={"color": colour(place), "size": 11, "symbol": "diamond"},
+                hovertemplate=f"mean %{{x:.4f}}, {told((mean, low, high))}<extra>{name}</extra>",
+            )
+        )
+    drawn.update_layout(showlegend=False, height=max(340, 90 + 34 * len(names)))
+    drawn.update_yaxes(tickvals=list(range(len(names))), ticktext=names, range=[len(names) - 0.5, -0.5])
+    caption = "A dot per seed; the diamond is the mean, the bar its 95 % t-interval over seeds."
+    return Panel("Accuracy after training", caption, drawn)
+
+
+def metric(runs: Sequence[RecordedRun], key: str) -> tuple[list[int], Values]:
+    """Return the updates at which all runs measured a metric, and its values [seeds, updates]."""
+    return common(
+        runs,
+        lambda run: {row["update"]: value for row in run.metrics if (value := number(row.get(key))) is not None},
+    )
+
+
+def over_updates(methods: Methods) -> Panel:
+    """Return exposure over updates."""
+    drawn = figure("student updates", "exposure, realised", yaxis_range=SHARES)
+    for place, name, runs in exposed(methods):
+        line(drawn, place, name, *metric(runs, REALISED))
+    caption = f"Share of the reference's segments that the teacher was shown: mean over seeds; {SEEDS}."
+    return Panel("Exposure", caption, drawn)
+
+
+def exposed(methods: Methods) -> Iterator[tuple[int, str, Sequence[RecordedRun]]]:
+    """Yield the methods with an exposed teacher: number, which the colour follows from, name and runs."""
+    for place, (name, runs) in enumerate(methods.items()):
+        if all(run.has(EXPOSURE) for run in runs):
+            yield place, name, runs
+
+
+def mismatch(methods: Methods) -> Iterator[Panel]:
+    """Yield each measure of mismatch against exposure, a dot per run."""
+    for key, (title, measure) in MISMATCH.items():
+        drawn = figure("exposure, realised, mean over updates", measure, xaxis_range=SHARES)
+        for place, name, runs in exposed(methods):
+            drawn.add_trace(
+                go.Scatter(
+                    x=[run.mean(REALISED) for run in runs],
+                    y=[run.mean(key) for run in runs],
+                    mode="markers",
+                    name=name,
+                    marker={"color": colour(place), "size": 9, "opacity": 0.85},
+                    text=[f"seed {run.seed}" for run in runs],
+                    hovertemplate="%{text}<br>exposure %{x:.3f}<br>" + f"{measure}: %{{y:.4f}}<extra>{name}</extra>",
+                )
+            )
+        drawn.update_yaxes(rangemode="tozero")
+        caption = f"Mismatch between the exposed teacher and the student: {measure}, mean over updates. A dot per run."
+        yield Panel(f"{title} against exposure", caption, drawn)
+
+
+def densities(methods: Methods) -> Iterator[Panel]:
+    """Yield the policies' densities over updates, averaged over seeds."""
+    drawn = figure("student updates", "exposure", yaxis_range=SHARES)
+    for name, runs in methods.items():
+        if all(has_density(run) for run in runs):
+            for group in runs[0].groups:
+                choice = f"{name}, group {group}" if len(runs[0].groups) > 1 else name
+                drawn.add_trace(density(list(runs), group).update(meta={"choice": choice}))
+    if drawn.data:
+        caption = (
+            "The Beta density over exposure that the controller drew from, averaged over seeds (darker is denser)."
+        )
+        yield Panel("Density of the policy", caption, drawn)
+
+
+def difficulty(methods: Methods) -> Panel:
+    """Return accuracy after training per difficulty."""
+    drawn = figure("difficulty", "accuracy after training", yaxis_range=SHARES)
+    ends = {name: [run.evaluations[-1]["by_difficulty"] for run in runs] for name, runs in methods.items()}
+    levels = sorted({level for found in ends.values() for each in found for level in each}, key=int)
+    for place, (name, found) in enumerate(ends.items()):
+        held = [level for level in levels if all(level in each for each in found)]
+        means, lows, highs = intervals(np.array([[each[level]["mean"] for level in held] for each in found]))
+        shift = 0.6 * ((place + 0.5) / len(ends) - 0.5)
+        drawn.add_trace(
+            go.Scatter(
+                x=[levels.index(level) + shift for level in held],
+                y=_drawable(means),
+                error_y=spread(means.tolist(), lows.tolist(), highs.tolist()) if len(found) > 1 else None,
+                mode="markers",
+                name=name,
+                marker={"color": colour(place), "size": 8},
+                hovertemplate=f"%{{y:.3f}}<extra>{name}</extra>",
+            )
+        )
+    drawn.update_xaxes(tickvals=list(range(len(levels))), ticktext=levels, range=[-0.5, len(levels) - 0.5])
+    caption = "Mean over seeds after training, by the task's difficulty; bars are 95 % t-intervals over seeds."
+    return Panel("Accuracy by difficulty", caption, drawn)
+
+
+def rewards(methods: Methods) -> Iterator[Panel]:
+    """Yield the parts of the reward per decision."""
+    drawn = figure("student updates done when decided", "")
+    for key in ("reward", "reward/learning_progress", "reward/teacher_grounded"):
+        for place, name, runs in exposed(methods):
+            updates, values = common(runs, lambda run, key=key: paid(run, key))  # type: ignore[misc]
+            if updates:
+                line(drawn, place, name, updates, values, meta={"choice": key})
+    if drawn.data:
+        caption = f"What each hold window was paid, and its parts before weighting: mean over seeds; {SEEDS}."
+        yield Panel("Reward parts per decision", caption, drawn)
+
+
+def paid(run: RecordedRun, key: str) -> dict[int, float]:
+    """Return what was paid by the update decided at, averaged over difficulty groups."""
+    found: dict[int, list[float]] = {}
+    for row in run.decisions:
+        if (value := number(row[key])) is not None:
+            found.setdefault(row["update"], []).append(value)
+    return {update: float(np.mean(values)) for update, values in found.items()}
+
+
+def explorer(methods: Methods) -> Iterator[Panel]:
+    """Yield every metric that all runs measured."""
+    runs = [run for found in methods.values() for run in found]
+    drawn = figure("student updates", "")
+    for key in sorted(common_metrics(runs), key=lambda name: name.startswith("time/")):
+        for place, (name, found) in enumerate(methods.items()):
+            updates, values = metric(found, key)
+            if updates:
+                line(drawn, place, name, updates, values, meta={"choice": key})
+    if drawn.data:
+        caption = f"Any metric that all runs share, per student update: mean over seeds; {SEEDS}."
+        yield Panel("All metrics", caption, drawn)
+
+
+def recorded_rollouts(methods: Methods) -> list[Row]:
+    """Return the last recorded rollouts of the first run of each method, which is named in them."""
+    found = []
+    for name, runs in methods.items():
+        rows = runs[0].rollouts
+        last = [row for row in rows if row["update"] == rows[-1]["update"]]
+        found += [row | {"run": f"{name}, seed {runs[0].seed}"} for row in last]
+    return found
+
+
+def timings(methods: Methods) -> Panel:
+    """Return seconds per phase, stacked per method."""
+    drawn = figure("wall seconds, mean over seeds", "", barmode="stack")
+    spent = {name: [run.seconds() for run in runs] for name, runs in methods.items()}
+    phases = list(dict.fromkeys(phase for found in spent.values() for each in found for phase in each))
+    means = {p: [float(np.mean([each.get(p, 0.0) for each in found])) for found in spent.values()] for p in phases}
+    for place, phase in enumerate(sorted(phases, key=lambda phase: -sum(means[phase]))):
+        drawn.add_trace(
+            go.Bar(
+                x=means[phase],
+                y=list(methods),
+                name=phase,
+                orientation="h",
+                marker={"color": colour(place), "opacity": 1 - 0.45 * (place // 7)},
+                hovertemplate=f"%{{x:.2f}} s<extra>{phase}</extra>",
+            )
+        )
+    drawn.update_layout(height=max(340, 150 + 30 * len(methods)))
+    drawn.update_yaxes(axis("") | {"autorange": "reversed"})
+    return Panel("Phase timings", "Wall seconds per phase of a run, mean over seeds.", drawn)
+
+
+def run_table(methods: Methods) -> Panel:
+    """Return a row per run."""
+    heads = ("method", "seed", "base", "after", "problems", "updates", "commit", "folder")
+    rows = [
+        [
+            name,
+            str(run.seed),
+            f"{run.evaluations[0]['mean']:.3f}",
+            f"{run.evaluations[-1]['mean']:.3f}",
+            str(run.evaluations[-1]["problems"]),
+            str(run.summary["updates"]),
+            str(run.summary["commit"]),
+            str(run.folder),
+        ]
+        for name, runs in methods.items()
+        for run in runs
+    ]
+    commands = [f"# {run.folder}\n{run.summary['command']}" for runs in methods.values() for run in runs]
+    listed = Table("", "", heads, rows).html()
+    return Panel("Runs", "Every run on this page.", body=listed + _folded("Commands", commands), wide=True)
+
+
+def _folded(title: str, texts: Sequence[str]) -> str:
+    from html import escape
+
+    body = escape("\n".join(texts))
+    return f'<details><summary>{escape(title)}</summary><pre class="command">{body}</pre></details>'
