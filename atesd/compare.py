@@ -2,8 +2,8 @@
 
 ``compare.json`` holds everything: a row per method over its seeds (``methods``), a row per declared contrast
 (``contrasts``), the runs left out and why (``excluded``), what the comparison matched, and what to beware of
-(``warnings``). ``compare.csv`` and ``compare.tex`` hold the table, ``*.png`` show it. Runs that differ in task,
-evaluation set, budget or code are refused, unless ``--allow-different``.
+(``warnings``). ``compare.csv`` and ``compare.tex`` hold the table, ``*.png`` and ``report.html`` show it. Runs that
+differ in task, evaluation set, budget or code are refused, unless ``--allow-different``.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def _different(found: Sequence[Difference]) -> list[str]:
 
 
 def write(result: dict[str, Any], folder: Path) -> None:
-    """Write ``compare.json``, ``compare.csv``, ``compare.tex`` and figures.
+    """Write ``compare.json``, ``compare.csv``, ``compare.tex``, figures and ``report.html``.
 
     Raises:
         UserError: the folder holds something that is no comparison.
@@ -155,9 +155,10 @@ def write(result: dict[str, Any], folder: Path) -> None:
     (folder / "compare.json").write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
     (folder / "compare.csv").write_text(compare_table.csv_text(result))
     (folder / "compare.tex").write_text(compare_table.latex(result))
-    from atesd import compare_figures
+    from atesd import compare_figures, compare_page
 
     compare_figures.draw(result, folder)
+    compare_page.write(result, folder / "report.html")
 
 
 def command_line(arguments: Sequence[str]) -> CompareConfig:

@@ -1,45 +1,22 @@
-"""A page about one run, or about several: ``python -m atesd.report RUN`` writes ``RUN/report.html``.
+"""A page about one run: ``python -m atesd.report RUN`` writes ``RUN/report.html``.
 
-``python -m atesd.report RUN RUN… output=FILE`` compares: runs of equal settings are one method's seeds. The page is
-one file that loads nothing, so it can be kept and sent on. A run that is not complete gets a page that says so; a
-comparison takes complete runs alone.
+One file that loads nothing, so it can be kept and sent on. A run that is not complete gets a page that says so.
+Several runs have their page from ``python -m atesd.compare``.
 """
 
 from __future__ import annotations
 
 import sys
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from atesd import report_comparison, report_panels
+from atesd import report_panels
 from atesd.arguments import run_main
 from atesd.errors import UserError
 from atesd.report_page import Page, Panel, Table, Tile
 from atesd.report_run import RecordedRun, Row, read
 from atesd.statistics import newcombe
-
-# What does not make a run another method: which seed, and where it lies.
-APART = ("seed", "output_dir", "resume")
-Methods = Mapping[str, Sequence[Path]]
-
-
-def write(methods: Methods, path: Path, tables: Sequence[Table] = ()) -> None:
-    """Write the page of a comparison.
-
-    Args:
-        methods: the run folders of each method, one per seed, by the name it is shown under.
-        tables: shown below the table of methods.
-
-    Raises:
-        UserError: a run is not complete or damaged, or a method has one seed twice.
-    """
-    found = {name: [complete(read(folder)) for folder in folders] for name, folders in methods.items()}
-    for name, runs in found.items():
-        refuse_twice(name, runs)
-    report_comparison.page(found, tables).write(path)
 
 
 def write_run(folder: Path, path: Path) -> None:
@@ -128,64 +105,20 @@ def record(run: RecordedRun) -> list[Panel]:
     ]
 
 
-def flat(nested: Any, prefix: str = "") -> Row:
-    """Return nested settings as one level of dotted keys.
-
-    >>> flat({"env": {"hold_window": 4}, "seed": 0})
-    {'env.hold_window': 4, 'seed': 0}
-    """
-    if not isinstance(nested, dict):
-        return {prefix: nested}
-    levels = (flat(value, f"{prefix}.{name}".strip(".")) for name, value in nested.items())
-    return {key: value for level in levels for key, value in level.items()}
-
-
-def complete(run: RecordedRun) -> RecordedRun:
-    """Return the run.
-
-    Raises:
-        UserError: it is not complete.
-    """
-    if not run.complete:
-        raise UserError(f"{run.folder} holds no complete run; finish it with resume=true or leave it out")
-    return run
-
-
-def refuse_twice(name: str, runs: Sequence[RecordedRun]) -> None:
-    """Raise ``UserError`` if two runs of a method have one seed."""
-    seeds: dict[int, Path] = {}
-    for run in runs:
-        if run.seed in seeds:
-            raise UserError(
-                f"{seeds[run.seed]} and {run.folder} are both {name} with seed {run.seed}; leave one of them out"
-            )
-        seeds[run.seed] = run.folder
-
-
-def grouped(folders: Sequence[Path]) -> dict[str, list[Path]]:
-    """Return the folders by method: runs of equal settings are one method, named by what sets it apart."""
-    runs = [read(folder) for folder in folders]
-    settings = [{key: value for key, value in flat(run.config).items() if key not in APART} for run in runs]
-    found: dict[str, list[Path]] = defaultdict(list)
-    for run, own in zip(runs, settings, strict=True):
-        alike = [other for one, other in zip(runs, settings, strict=True) if one.method == run.method]
-        differing = [key for key in own if len({str(other.get(key)) for other in alike}) > 1]
-        name = " ".join([run.method, *(f"{key.rpartition('.')[2]}={own[key]}" for key in differing)])
-        found[name].append(run.folder)
-    return dict(found)
+def flat(nested: Any) -> Row:
+    """Return versions and the like by name; a single value has none."""
+    return nested if isinstance(nested, dict) else {"": nested}
 
 
 def main() -> None:
-    """Write the page of the command line's runs."""
-    keys = [argument for argument in sys.argv[1:] if argument.startswith("output=")]
-    folders = [Path(argument) for argument in sys.argv[1:] if argument not in keys]
-    if not folders or len(keys) > 1 or (len(folders) > 1 and not keys):
-        raise UserError("usage: python -m atesd.report RUN, or RUN RUN… output=FILE for a comparison")
-    path = Path(keys[0].partition("=")[2]) if keys else folders[0] / "report.html"
-    if len(folders) == 1:
-        write_run(folders[0], path)
-    else:
-        write(grouped(folders), path)
+    """Write the page of the command line's run."""
+    if len(sys.argv) != 2:
+        raise UserError(
+            "usage: python -m atesd.report RUN; for several runs, python -m atesd.compare RUN… output_dir=…"
+        )
+    folder = Path(sys.argv[1])
+    path = folder / "report.html"
+    write_run(folder, path)
     print(f"written to {path}")
 
 
