@@ -11,7 +11,8 @@ within that rounding of its neighbour's falls the other way. Against ``rollout=h
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -45,6 +46,18 @@ def seed(key: SampleKey) -> int:
     return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
 
 
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Report what vLLM refuses as the user's to mend."""
+    try:
+        yield
+    except ValueError as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"rollout=vllm: vLLM does not start: {reason}; change rollout.kv_cache_gib or the model, or take rollout=hf"
+        ) from error
+
+
 class VllmRollout(Rollout):
     """Samples from a copy of the student's weights in a vLLM engine."""
 
@@ -62,8 +75,14 @@ class VllmRollout(Rollout):
         from vllm import LLM
         from vllm.platforms import current_platform
 
+        ranks = dist.get_world_size() if dist.is_initialized() else 1
+        if ranks % self.config.tensor_parallel:
+            raise UserError(
+                f"rollout.tensor_parallel={self.config.tensor_parallel} does not divide the {ranks} processes; choose "
+                "a divisor, or start more"
+            )
         set_num_threads = torch.set_num_threads
-        with TemporaryDirectory() as folder:
+        with TemporaryDirectory() as folder, _refusals():
             self.language.model.config.save_pretrained(folder)
             engine = LLM(
                 folder,

@@ -21,7 +21,8 @@ from atesd.training.rollout import HfRolloutConfig, VllmRolloutConfig
 
 installed = importlib.util.find_spec("vllm") is not None
 needs_vllm = pytest.mark.skipif(not installed, reason="vLLM is not installed; .ci/vllm brings it")
-PROMPTS = [[19, 4, 5, 18], [19, 6], [19, 7, 8, 9, 10, 11, 18], [3], [19, 14, 18]]
+# The first fills a block of vLLM's prefix cache, which must not survive the weights it was computed with.
+PROMPTS = [[19, *[4, 14, 5, 15] * 40, 18], [19, 6], [19, 7, 8, 9, 10, 11, 18], [3], [19, 14, 18]]
 KEYS = [(0, 0, 1000 + row, 0) for row in range(5)]
 # vLLM's CPU kernels know no heads as small as those of the other tests' student.
 SETTINGS = {"model": TinyConfig(name="tiny"), "rollout": VllmRolloutConfig(max_new_tokens=8, kv_cache_gib=0.1)}
@@ -109,3 +110,14 @@ def test_samples_are_the_students_and_stay_so_over_updates(student: DeepSpeedTra
         student.update(0.5)
     with pytest.raises(UserError, match=r"it samples from other weights, most likely those before a sync"):
         student.update(0.5)
+
+
+@pytest.mark.vllm
+@needs_vllm
+def test_what_vllm_refuses_is_the_users_to_mend(language: LanguageModel) -> None:
+    for settings, reason in (
+        ({"tensor_parallel": 3}, r"rollout\.tensor_parallel=3 does not divide the 1 processes"),
+        ({"kv_cache_gib": 1e-6}, r"rollout=vllm: vLLM does not start: No available memory .*; change rollout\.kv_cache_gib"),
+    ):
+        with pytest.raises(UserError, match=reason):
+            VllmRolloutConfig(**settings).build(language)
