@@ -153,8 +153,10 @@ class DeepSpeedTrainer(StudentTrainer):
             self.collector.update = self._updates_done
             batch = self.signal.collect(self.collector, self.run.train.batch_size, exposure).by_length()
             with self.stopwatch.phase("student"), self._keyed_dropout():
+                self.rollout.sleep()
                 loss, columns = self._descend(batch)
                 self._renew_copies()
+            self._sync()
             self._updates_done += 1
             reading, metrics = self._report(batch, loss, columns)
         return UpdateReport(reading, metrics)
@@ -215,6 +217,10 @@ class DeepSpeedTrainer(StudentTrainer):
             weights.copy_into(self.engine.module, self.student.model)
         self.teacher.follow(self.engine.module)
 
+    def _sync(self) -> None:
+        with self.stopwatch.phase("sync"):
+            self.rollout.sync()
+
     def _finite(self, what: str, value: float) -> float:
         if not math.isfinite(value):
             raise StudentDiverged(
@@ -239,6 +245,8 @@ class DeepSpeedTrainer(StudentTrainer):
             "rollout/length_tokens": sum(lengths) / len(lengths),
             **self._mean_over_ranks(batch.metrics),
         }
+        if (gap := self.rollout.take_gap()) is not None:
+            metrics["rollout/logprob_gap"] = max(self.ranks.gather(gap))
         metrics |= {f"tokens/{name}": sum(self.ranks.gather(n)) for name, n in self.collector.take_tokens().items()}
         metrics["tokens/trained"] = sum(self.ranks.gather(int(batch.sequences.mask.sum())))
         with self.stopwatch.phase("probe"):
@@ -312,8 +320,10 @@ class DeepSpeedTrainer(StudentTrainer):
         return {name: sum(share[name] for share in shares) / len(shares) for name in metrics}
 
     def evaluate(self, count: int) -> list[Verdict]:
-        problems = self.ranks.share(self.task.held_out(Split.evaluation, count))
-        answers = answer(self.rollout, self.student, problems, self.run.eval.batch_size, self.student.student_prompt)
+        asked = self.task.held_out(Split.evaluation, count)
+        problems, most = self.ranks.share(asked), math.ceil(len(asked) / self.ranks.size)
+        prompt, batch_size = self.student.student_prompt, self.run.eval.batch_size
+        answers = answer(self.rollout, self.student, problems, batch_size, prompt, most)
         verdicts = [Verdict(p.id, p.difficulty, right) for p, right in zip(problems, answers.correct, strict=True)]
         return [verdict for share in self.ranks.gather(verdicts) for verdict in share]
 
@@ -352,6 +362,7 @@ class DeepSpeedTrainer(StudentTrainer):
         torch.cuda.set_rng_state_all(others)
         self._recount(snapshot.counts)
         self.collector.take_tokens()
+        self._sync()
 
     def save(self, folder: Path) -> None:
         self.engine.save_checkpoint(folder, tag=ENGINE_TAG)
@@ -374,6 +385,7 @@ class DeepSpeedTrainer(StudentTrainer):
         self.teacher.load(folder)
         if self.student.model is not self.engine.module:
             weights.copy_into(self.engine.module, self.student.model)
+        self._sync()
 
     def _counts(self) -> State:
         """Return what there is to resume besides the engine and the teacher."""

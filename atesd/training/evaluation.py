@@ -25,13 +25,18 @@ def answer(
     problems: list[Problem],
     batch_size: int,
     prompt: Callable[[Problem], list[int]],
+    most: int = 0,
 ) -> Verdicts:
-    """Answer every problem greedily after its prompt and grade the final answers."""
+    """Answer every problem greedily after its prompt and grade the final answers.
+
+    Args:
+        most: problems of the rank that has most of them: ranks that share an engine must call it equally often.
+    """
     # Prompts of one length share a batch, so that little of it is padding.
     order = sorted(range(len(problems)), key=lambda index: len(problems[index].text))
     correct = [False] * len(problems)
     tokens = 0
-    for start in range(0, len(order), batch_size):
+    for start in range(0, max(len(order), most), batch_size):
         rows = order[start : start + batch_size]
         prompts = [prompt(problems[row]) for row in rows]
         completions = rollout.generate(prompts, keys=None)

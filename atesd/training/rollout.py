@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -62,7 +63,20 @@ class Rollout(ABC):
 
         Returns:
             the completions' token ids, ending with the end token unless cut at ``max_new_tokens``.
+
+        Raises:
+            UserError: the sampler does not have the student's weights.
         """
+
+    def sync(self) -> None:  # noqa: B027 (nothing to do for a sampler that shares the student's weights)
+        """Take over the student's weights, which have changed. Every rank must call."""
+
+    def sleep(self) -> None:  # noqa: B027
+        """Free the device's memory until the next ``sync``, without which nothing can be generated any more."""
+
+    def take_gap(self) -> float | None:
+        """Return the largest gap, in nats, between sampler and student since the last call; None: nothing to check."""
+        return None
 
 
 @register("rollout", "hf")
@@ -74,3 +88,41 @@ class HfRolloutConfig(RolloutConfig):
         from atesd.training.hf_rollout import HfRollout
 
         return HfRollout(self, language)
+
+
+@register("rollout", "vllm")
+@dataclass
+class VllmRolloutConfig(RolloutConfig):
+    """Sampling by a vLLM engine in this process, one per rank unless ``tensor_parallel`` joins some. All numbers: ours.
+
+    Attributes:
+        tensor_parallel: ranks that share one engine; divides the number of processes.
+        kv_cache_gib: memory of an engine's key-value cache, on each rank.
+        checked: completions of each call of which the student scores the sampled tokens again.
+        max_gap: largest difference of the two log-probabilities of such a token, in nats. 1e-3 is for fp32, where
+            rounding makes some 1e-6; 16-bit weights round thousands of times more coarsely and need a higher limit.
+    """
+
+    tensor_parallel: int = 1
+    kv_cache_gib: float = 1.0
+    checked: int = 2
+    max_gap: float = 1e-3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for key in ("tensor_parallel", "checked"):
+            if getattr(self, key) < 1:
+                raise UserError(f"rollout.{key} must be at least 1, got {getattr(self, key)}")
+        for key in ("kv_cache_gib", "max_gap"):
+            if not getattr(self, key) > 0:
+                raise UserError(f"rollout.{key} must be above 0, got {getattr(self, key)}")
+
+    def build(self, language: LanguageModel) -> Rollout:
+        if importlib.util.find_spec("vllm") is None:
+            raise UserError(
+                "rollout=vllm needs vLLM, which is not installed; pip install -e '.[vllm]' (README, vLLM), or take "
+                "rollout=hf"
+            )
+        from atesd.training.vllm_rollout import VllmRollout
+
+        return VllmRollout(self, language)

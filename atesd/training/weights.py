@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,16 @@ from torch import Tensor, nn
 
 def whole(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Yield every parameter by name, those that ZeRO-3 has sharded gathered one at a time. Every rank must iterate."""
-    for name, parameter in module.named_parameters():
+    return _gathered(module.named_parameters())
+
+
+def under_every_name(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Yield the same, a tied parameter under each of its names: as output head too, where that is the embedding."""
+    return _gathered(module.named_parameters(remove_duplicate=False))
+
+
+def _gathered(named: Iterable[tuple[str, nn.Parameter]]) -> Iterator[tuple[str, Tensor]]:
+    for name, parameter in named:
         if hasattr(parameter, "ds_id"):
             import deepspeed
 
