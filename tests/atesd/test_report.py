@@ -5,36 +5,43 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 
 from atesd.config import EvalConfig, RunConfig
 from atesd.errors import UserError
 from atesd.report import write_run
 from atesd.run import play
+from controllers.beta_reinforce import BetaReinforceConfig
 
-Python = Callable[..., subprocess.CompletedProcess[str]]
+Record = Callable[[int], Path]
 
 
 @pytest.fixture
-def recorded(settings: Callable[..., RunConfig], tmp_path: Path) -> Path:
-    """Return the folder of a small real run of the paper's controller."""
-    from omegaconf import OmegaConf
+def record(settings: Callable[..., RunConfig], tmp_path: Path) -> Record:
+    """Return a function that makes a small real run of the paper's controller with some rollouts, and its folder."""
 
-    from controllers.beta_reinforce import BetaReinforceConfig
+    def make(rollouts: int) -> Path:
+        run = settings(
+            output_dir=str(tmp_path / f"run_{rollouts}"),
+            controller=BetaReinforceConfig(name="beta_reinforce"),
+            eval=EvalConfig(every=2, problems=4, final_problems=4, rollouts=rollouts),
+            tracker=None,
+        )
+        play(run, OmegaConf.to_yaml(OmegaConf.structured(run), resolve=True))
+        return Path(run.output_dir)
 
-    run = settings(
-        output_dir=str(tmp_path / "run"),
-        controller=BetaReinforceConfig(name="beta_reinforce"),
-        eval=EvalConfig(every=2, problems=4, final_problems=4, rollouts=2),
-        tracker=None,
-    )
-    play(run, OmegaConf.to_yaml(OmegaConf.structured(run), resolve=True))
-    return tmp_path / "run"
+    return make
+
+
+@pytest.fixture
+def recorded(record: Record) -> Path:
+    """Return the folder of such a run, with 2 rollouts per evaluation."""
+    return record(2)
 
 
 def test_the_page_of_a_run_holds_every_panel_and_loads_nothing(recorded: Path) -> None:
@@ -67,22 +74,10 @@ def test_recorded_rollouts_score_every_token_at_three_exposures(recorded: Path) 
             assert sum(shares) <= 1.0001
 
 
-def test_rollouts_change_no_number_of_the_run(
-    settings: Callable[..., RunConfig], recorded: Path, tmp_path: Path
-) -> None:
-    from omegaconf import OmegaConf
-
-    from controllers.beta_reinforce import BetaReinforceConfig
-
-    without = settings(
-        output_dir=str(tmp_path / "without"),
-        controller=BetaReinforceConfig(name="beta_reinforce"),
-        eval=EvalConfig(every=2, problems=4, final_problems=4, rollouts=0),
-        tracker=None,
-    )
-    play(without, OmegaConf.to_yaml(OmegaConf.structured(without), resolve=True))
-    assert untimed(tmp_path / "without") == untimed(recorded)
-    assert not (tmp_path / "without" / "rollouts.jsonl").exists()
+def test_rollouts_change_no_number_of_a_run(recorded: Path, record: Record) -> None:
+    without = record(0)
+    assert untimed(without) == untimed(recorded)
+    assert not (without / "rollouts.jsonl").exists()
 
 
 def untimed(folder: Path) -> list[dict[str, Any]]:
