@@ -5,18 +5,33 @@ const BUTTONS = [["toImage", "zoom2d", "pan2d", "resetScale2d"]];
 const PLOTLY = { responsive: true, displaylogo: false, displayModeBar: "hover", modeBarButtons: BUTTONS };
 
 for (const [id, figure] of Object.entries(page.figures)) {
-  Plotly.newPlot(id, figure.data, figure.layout, PLOTLY);
+  // Plotly keeps the traces it is given and changes them.
+  Plotly.newPlot(id, structuredClone(figure.data), figure.layout, PLOTLY);
 }
 
-// A figure that shows one of several things at a time.
+// What is shown: of a figure with a list, the trace picked from it; of a comparison, the methods not hidden.
+const hidden = new Set();
+
+function refresh(id) {
+  const { data } = page.figures[id];
+  const picked = document.querySelector(`select[data-figure="${id}"]`)?.value;
+  const visible = data.map((trace) => (!trace.meta || trace.meta.choice === picked) && !hidden.has(trace.legendgroup)
+    && (trace.visible ?? true));
+  Plotly.restyle(id, { visible });
+}
+
 for (const select of document.querySelectorAll("select[data-figure]")) {
-  const choose = () => {
-    const { data } = page.figures[select.dataset.figure];
-    const visible = data.map((trace) => !trace.meta || trace.meta.choice === select.value);
-    Plotly.restyle(select.dataset.figure, { visible });
-  };
-  select.addEventListener("change", choose);
-  choose();
+  select.addEventListener("change", () => refresh(select.dataset.figure));
+  refresh(select.dataset.figure);
+}
+
+for (const button of document.querySelectorAll("button[data-method]")) {
+  button.addEventListener("click", () => {
+    const { method } = button.dataset;
+    if (!hidden.delete(method)) hidden.add(method);
+    button.setAttribute("aria-pressed", String(!hidden.has(method)));
+    Object.keys(page.figures).forEach(refresh);
+  });
 }
 
 function element(tag, properties = {}, ...children) {

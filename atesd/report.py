@@ -53,8 +53,8 @@ def tiles(run: RecordedRun) -> list[Tile]:
     first, last = run.evaluations[0], run.evaluations[-1]
     low, high = newcombe(first, last)
     shown = [
-        Tile(f"Accuracy after {last['update']} updates", f"{last['mean']:.3f}", interval(last)),
-        Tile("Accuracy of the base", f"{first['mean']:.3f}", interval(first)),
+        Tile(f"Accuracy, update {last['update']}", f"{last['mean']:.3f}", interval(last)),
+        Tile("Accuracy, base", f"{first['mean']:.3f}", interval(first)),
         Tile(
             "Gain", f"{last['mean'] - first['mean']:+.3f}", f"95 % [{low:+.3f}, {high:+.3f}], as if on other problems"
         ),

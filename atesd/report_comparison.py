@@ -16,6 +16,8 @@ from atesd.report_style import axis, band, colour, dash, figure, shade, spread
 
 Methods = Mapping[str, Sequence[RecordedRun]]
 Values = NDArray[np.float64]
+# Phases with a colour of their own. ours
+NAMED_PHASES = 6
 SEEDS = "the band is the 95 % t-interval over seeds"
 
 
@@ -45,6 +47,7 @@ def page(methods: Methods, tables: Sequence[Table]) -> Page:
         panels=[*panels, timings(methods), run_table(methods)],
         left_out=left_out,
         rollouts=rollouts,
+        legend={name: colour(place) for place, name in enumerate(methods)},
     )
 
 
@@ -126,9 +129,7 @@ def method_table(methods: Methods) -> Panel:
     return table_panel(Table("Methods", caption, heads, rows))
 
 
-def line(
-    drawn: go.Figure, place: int, name: str, x: Sequence[float], values_SN: Values, legend: bool = True, **trace: Any
-) -> None:
+def line(drawn: go.Figure, place: int, name: str, x: Sequence[float], values_SN: Values, **trace: Any) -> None:
     """Draw a method's mean over seeds and its band."""
     means, lows, highs = intervals(values_SN)
     if len(values_SN) > 1:
@@ -137,10 +138,10 @@ def line(
         go.Scatter(
             x=x,
             y=_drawable(means),
-            name=name,
             legendgroup=name,
             mode="lines+markers",
-            showlegend=legend,
+            zorder=1,  # before every band, not only its own
+            showlegend=False,
             line={"color": colour(place), "width": 2, "dash": dash(place)},
             marker={"size": 5 if len(x) < 40 else 1},
             customdata=[[_told(low), _told(high)] for low, high in zip(lows, highs, strict=True)],
@@ -189,6 +190,7 @@ def final(methods: Methods) -> Panel:
                 x=values,
                 y=[place + 0.18] * len(values),
                 mode="markers",
+                legendgroup=name,
                 marker={"color": shade(colour(place), 0.5), "size": 8},
                 text=seeds,
                 hovertemplate="%{text}: %{x:.4f}<extra>" + name + "</extra>",
@@ -200,6 +202,7 @@ def final(methods: Methods) -> Panel:
                 y=[place],
                 error_x=bars,
                 mode="markers",
+                legendgroup=name,
                 marker={"color": colour(place), "size": 11, "symbol": "diamond"},
                 hovertemplate=f"mean %{{x:.4f}}, {told((mean, low, high))}<extra>{name}</extra>",
             )
@@ -244,7 +247,8 @@ def mismatch(methods: Methods) -> Iterator[Panel]:
                     x=[run.mean(REALISED) for run in runs],
                     y=[run.mean(key) for run in runs],
                     mode="markers",
-                    name=name,
+                    legendgroup=name,
+                    showlegend=False,
                     marker={"color": colour(place), "size": 9, "opacity": 0.85},
                     text=[f"seed {run.seed}" for run in runs],
                     hovertemplate="%{text}<br>exposure %{x:.3f}<br>" + f"{measure}: %{{y:.4f}}<extra>{name}</extra>",
@@ -285,7 +289,8 @@ def difficulty(methods: Methods) -> Panel:
                 y=_drawable(means),
                 error_y=spread(means.tolist(), lows.tolist(), highs.tolist()) if len(found) > 1 else None,
                 mode="markers",
-                name=name,
+                legendgroup=name,
+                showlegend=False,
                 marker={"color": colour(place), "size": 8},
                 hovertemplate=f"%{{y:.3f}}<extra>{name}</extra>",
             )
@@ -347,20 +352,28 @@ def timings(methods: Methods) -> Panel:
     spent = {name: [run.seconds() for run in runs] for name, runs in methods.items()}
     phases = list(dict.fromkeys(phase for found in spent.values() for each in found for phase in each))
     means = {p: [float(np.mean([each.get(p, 0.0) for each in found])) for found in spent.values()] for p in phases}
-    for place, phase in enumerate(sorted(phases, key=lambda phase: -sum(means[phase]))):
+    ranked = sorted(phases, key=lambda phase: -sum(means[phase]))
+    others, shown = ranked[NAMED_PHASES:], ranked[:NAMED_PHASES]
+    if others:
+        means["others"] = [sum(seconds) for seconds in zip(*(means[phase] for phase in others), strict=True)]
+        shown.append("others")
+    for place, phase in enumerate(shown):
         drawn.add_trace(
             go.Bar(
                 x=means[phase],
                 y=list(methods),
                 name=phase,
                 orientation="h",
-                marker={"color": colour(place), "opacity": 1 - 0.45 * (place // 7)},
+                marker={"color": colour(place)},
                 hovertemplate=f"%{{x:.2f}} s<extra>{phase}</extra>",
             )
         )
     drawn.update_layout(height=max(340, 150 + 30 * len(methods)))
     drawn.update_yaxes(axis("") | {"autorange": "reversed"})
-    return Panel("Phase timings", "Wall seconds per phase of a run, mean over seeds.", drawn)
+    caption = "Wall seconds per phase of a run, mean over seeds."
+    if others:
+        caption += f" Others: {', '.join(others)}."
+    return Panel("Phase timings", caption, drawn)
 
 
 def run_table(methods: Methods) -> Panel:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html import escape
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,7 @@ class Page:
         status: a word or two on what the page rests on; ``warned`` says whether to beware.
         left_out: what the page does not show, and why.
         rollouts: rows of ``rollouts.jsonl`` for the token view.
+        legend: the colour of each method; its button hides the method's traces (by ``legendgroup``) in all figures.
     """
 
     title: str
@@ -80,6 +82,7 @@ class Page:
     panels: Sequence[Panel]
     left_out: Sequence[str] = ()
     rollouts: Sequence[dict[str, Any]] = field(default_factory=list)
+    legend: dict[str, str] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
         """Write the page in one step."""
@@ -92,7 +95,7 @@ class Page:
         """Return the page."""
         figures = {f"figure-{i}": json.loads(p.figure.to_json()) for i, p in enumerate(self.panels) if p.figure}
         data = embedded({"figures": figures, "rollouts": list(self.rollouts)})
-        panels = "\n".join(_panel(f"figure-{i}", panel) for i, panel in enumerate(self.panels))
+        panels = "\n".join(_panel(f"figure-{i}", panel) for i, panel in enumerate(evened(self.panels)))
         return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -111,6 +114,7 @@ class Page:
 <p class="subtitle">{escape(self.subtitle)}</p>
 <dl class="tiles">{"".join(map(_tile, self.tiles))}</dl>
 </header>
+{_legend(self.legend)}
 <main>
 {panels}
 {_left_out(self.left_out)}
@@ -129,6 +133,27 @@ def embedded(content: Any) -> str:
     '{"name":"\\\\u003c/script>"}'
     """
     return json.dumps(content, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+
+
+def evened(panels: Sequence[Panel]) -> list[Panel]:
+    """Return the panels, widened where one would stand alone in its row of two."""
+    found: list[Panel] = []
+    alone = False
+    for panel, following in zip_longest(panels, panels[1:]):
+        alone = not (panel.wide or alone)
+        found.append(replace(panel, wide=panel.wide or (alone and (following is None or following.wide))))
+        alone = alone and not found[-1].wide
+    return found
+
+
+def _legend(colours: dict[str, str]) -> str:
+    """Return a button per method."""
+    buttons = "".join(
+        f'<button type="button" aria-pressed="true" data-method="{escape(name)}">'
+        f'<span class="swatch" style="background:{colour}"></span>{escape(name)}</button>'
+        for name, colour in colours.items()
+    )
+    return f'<nav class="legend-bar" aria-label="methods shown">{buttons}</nav>' if colours else ""
 
 
 def _tile(tile: Tile) -> str:

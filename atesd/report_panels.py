@@ -12,7 +12,7 @@ from scipy import stats
 
 from atesd.report_page import Panel
 from atesd.report_run import RecordedRun, Row, number
-from atesd.report_style import FAINT, HEIGHT, INK, PALE, SECOND, axis, band, between, figure, spread
+from atesd.report_style import FAINT, HEIGHT, INK, PALE, SECOND, axis, band, between, colour_bar, figure, spread
 
 EXPOSURE, REALISED = "exposure/asked", "exposure/realised"
 MISMATCH = {
@@ -143,7 +143,7 @@ def density(runs: list[RecordedRun], group: int) -> go.Heatmap:
         colorscale=PALE,
         zmin=0,
         zmax=max(LEAST_DENSE, float(densities.max())),
-        colorbar={"title": {"text": "density", "side": "right"}, "thickness": 10, "outlinewidth": 0},
+        colorbar=colour_bar("density"),
         hovertemplate="update %{x}, exposure %{y:.2f}<br>density %{z:.2f}<extra>policy</extra>",
     )
 
@@ -153,13 +153,12 @@ def mismatch(run: RecordedRun) -> Iterator[Panel]:
     for key, (title, measure) in MISMATCH.items():
         drawn = figure("exposure, realised", measure, xaxis_range=SHARES)
         marker: Row = {"color": run.updates, "colorscale": "Viridis", "size": 7, "opacity": 0.85}
-        bar = {"title": {"text": "update", "side": "right"}, "thickness": 10, "outlinewidth": 0}
         drawn.add_trace(
             go.Scatter(
                 x=run.column(REALISED),
                 y=run.column(key),
                 mode="markers",
-                marker=marker | {"colorbar": bar},
+                marker=marker | {"colorbar": colour_bar("update")},
                 customdata=run.updates,
                 hovertemplate="update %{customdata}<br>exposure %{x:.3f}<br>" + measure + ": %{y:.4f}<extra></extra>",
             )
@@ -216,7 +215,7 @@ def difficulty_curves(run: RecordedRun) -> Panel:
         _accuracy_line(drawn, rows, shade, level)
     for trace in drawn.data[::2]:  # a band per line would hide the lines
         trace.update(visible="legendonly" if len(levels) > 1 else True, legendgroup=None, showlegend=False)
-    drawn.update_layout(legend_title_text="difficulty", showlegend=True)
+    drawn.update_layout(legend_title={"text": "difficulty ", "font": {"size": 13}}, showlegend=True)
     caption = "The same over updates, darker is harder; point at a dot for its interval, click a difficulty to hide it."
     return Panel("Difficulty over updates", caption, drawn)
 
@@ -288,7 +287,6 @@ def explorer(run: RecordedRun) -> Panel:
                 marker={"size": 4},
                 name=name,
                 meta={"choice": name},
-                visible=name == names[0],
                 showlegend=False,
                 hovertemplate=f"update %{{x}}: %{{y:.5g}}<extra>{name}</extra>",
             )

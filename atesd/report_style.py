@@ -23,7 +23,7 @@ def figure(x: str, y: str, **axes: Any) -> go.Figure:
     layout = {
         "template": "none",
         "height": HEIGHT,
-        "margin": {"l": 58, "r": 16, "t": 12, "b": 48},
+        "margin": {"l": 58, "r": 16, "t": 32, "b": 48},
         "font": {"family": "system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif", "size": 13, "color": "#24303c"},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "#ffffff",
@@ -35,6 +35,11 @@ def figure(x: str, y: str, **axes: Any) -> go.Figure:
         "yaxis": axis(y),
     }
     return go.Figure(layout=layout).update_layout(**axes)
+
+
+def colour_bar(title: str) -> dict[str, Any]:
+    """Return a thin colour bar."""
+    return {"title": {"text": title, "side": "right", "font": {"size": 13}}, "thickness": 10, "outlinewidth": 0}
 
 
 def axis(title: str) -> dict[str, Any]:

@@ -108,6 +108,9 @@ def test_files_agree_with_each_other(make_run: MakeRun) -> None:
     assert [row["decision"] for row in decisions] == [0, 1, 2, 3]
     assert [row["exposure/asked"] for row in metrics[::2]] == [row["exposure"] for row in decisions]
     assert [row["update"] for row in evaluations] == [0, 4, 8]
+    rollouts = rows(run, "rollouts.jsonl")
+    assert [row["update"] for row in rollouts] == [0] * 3 + [4] * 3 + [8] * 3
+    assert {row["teacher"][1]["exposure"] for row in rollouts[6:]} == {decisions[-1]["exposure"]}
     assert summary["accuracy/before"] == evaluations[0]["mean"]
     assert summary["accuracy/after"] == evaluations[-1]["mean"]
     assert summary["total/tokens/generated"] == sum(row["tokens/generated"] for row in metrics)
@@ -185,7 +188,7 @@ def test_stopped_run_resumes_exactly(make_run: MakeRun, kind: TeacherKind) -> No
         play(stopped)
     assert json.loads((Path(stopped.output_dir) / "summary.json").read_text())["complete"] is False
     play(replace(stopped, resume=True))
-    assert_same_run(whole, stopped, ("metrics.jsonl", "decisions.jsonl", "evaluations.jsonl"))
+    assert_same_run(whole, stopped, ("metrics.jsonl", "decisions.jsonl", "evaluations.jsonl", "rollouts.jsonl"))
 
 
 @contextmanager
