@@ -157,6 +157,7 @@ class RunConfig:
     baseline: Any = None
     rollout: Any = "???"
     deepspeed: Any = "???"
+    lora: Any = None
     tracker: Any = None
     train: TrainConfig = field(default_factory=TrainConfig)
     env: EnvConfig = field(default_factory=EnvConfig)
@@ -171,6 +172,11 @@ class RunConfig:
         if self.seed < 0:
             raise UserError(f"seed must be 0 or more, got {self.seed}")
         self._check_groups()
+        if self.lora is not None and self.teacher.kind is TeacherKind.ema:
+            raise UserError(
+                f"teacher.kind=ema with lora={self.lora.name} would average the factors of the adapters, which is not "
+                "the average of the weights they make; choose teacher.kind=frozen or live, or leave lora out"
+            )
         span = self.reward.rule(self.env.hold_window).span
         if self.baseline is None and span > self.train.updates:
             raise UserError(

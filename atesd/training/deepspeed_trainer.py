@@ -81,7 +81,9 @@ class DeepSpeedTrainer(StudentTrainer):
         student = language_model.load(run.model)
         self.base = weights.fingerprint(student.model)
         self._parameters = weights.count_without_embeddings(student.model)
-        self.teacher = teacher.build(run.teacher, student.model)
+        if run.lora:
+            student = replace(student, model=run.lora.adapt(student.model, run.seed))
+        self.teacher = teacher.build(run.teacher, student.model, adapted=run.lora is not None)
         # ZeRO-3 shards the trained weights, so rollouts and probes then use a whole copy, renewed after every update.
         sharded = run.deepspeed.stage == 3
         sampled = copy.deepcopy(student.model) if sharded else student.model
@@ -347,7 +349,8 @@ class DeepSpeedTrainer(StudentTrainer):
         self.collector.take_tokens()
 
     def save(self, folder: Path) -> None:
-        self.engine.save_checkpoint(folder, tag=ENGINE_TAG)
+        # Frozen weights are those of the base model, whose hash is kept.
+        self.engine.save_checkpoint(folder, tag=ENGINE_TAG, exclude_frozen_parameters=self.run.lora is not None)
         if self.ranks.leads:
             self.teacher.save(folder)
             (folder / STATE_FILE).write_text(json.dumps({**self._counts(), "base": self.base}))
@@ -360,7 +363,8 @@ class DeepSpeedTrainer(StudentTrainer):
                 f"the run in {folder} began from other base weights than model.path={self.run.model.folder()} holds; "
                 "bring the old weights back or start a new run"
             )
-        loaded, _ = self.engine.load_checkpoint(folder, tag=ENGINE_TAG)
+        whole = self.run.lora is None
+        loaded, _ = self.engine.load_checkpoint(folder, tag=ENGINE_TAG, load_module_strict=whole)
         if loaded is None:
             raise UserError(f"{folder / ENGINE_TAG} holds no DeepSpeed state; the checkpoint is damaged")
         self._recount(state)

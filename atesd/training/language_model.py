@@ -19,7 +19,11 @@ from atesd.models import ModelConfig, Source
 from atesd.prompts import STYLES, PromptStyle
 from atesd.tasks.problem import Problem
 from atesd.training import sequences
+from atesd.training.adapter import merged
 from atesd.training.sequences import Sequences
+
+# Where a saved model with adapters keeps these beside its merged weights.
+ADAPTER = "adapter"
 
 
 @dataclass
@@ -132,9 +136,12 @@ class LanguageModel:
         return ids
 
     def save(self, folder: Path) -> None:
-        """Write a folder that ``AutoModelForCausalLM.from_pretrained`` loads."""
-        self.model.save_pretrained(folder)
+        """Write a folder that ``AutoModelForCausalLM.from_pretrained`` loads; with adapters, these in one of their own."""
+        whole = merged(self.model) if hasattr(self.model, "merge_and_unload") else self.model
+        whole.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
+        if whole is not self.model:
+            self.model.save_pretrained(folder / ADAPTER)
 
 
 def load(config: ModelConfig) -> LanguageModel:

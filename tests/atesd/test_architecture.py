@@ -34,6 +34,7 @@ ENGINE_ROOMS = (
 # Settings that the command line imports must not load an engine even though they lie in an engine room.
 ENGINE_FREE = (
     "atesd.training",
+    "atesd.training.adapter",
     "atesd.training.engine",
     "atesd.training.rollout",
     "atesd.training.surrogate_trainer",
