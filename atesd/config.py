@@ -26,6 +26,7 @@ class TrainConfig:
         learning_rate: of AdamW, constant.
         weight_decay: of AdamW.
         max_grad_norm: gradients are scaled down to this norm.
+        gradient_checkpointing: compute activations again on the way back instead of keeping them: slower, smaller.
         threads: CPU threads per process; 0 leaves torch's own choice. 1: the same numbers whatever the cores, and runs
             side by side that do not slow each other; a model above a few million parameters wants more.
     """
@@ -36,6 +37,7 @@ class TrainConfig:
     learning_rate: float = 5e-4
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
+    gradient_checkpointing: bool = False
     threads: int = 1
 
     def __post_init__(self) -> None:

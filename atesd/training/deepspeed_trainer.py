@@ -104,7 +104,10 @@ class DeepSpeedTrainer(StudentTrainer):
         )
         self.group_readings = GroupReadings(run.env.groups, self.ranks)
         rows = run.train.batch_size // self.ranks.size
-        self.engine = run.deepspeed.build(student.model, run.train, math.ceil(rows / run.train.micro_batch_size))
+        if run.train.gradient_checkpointing:
+            student.model.gradient_checkpointing_enable({"use_reentrant": False})
+        micro_batches = math.ceil(rows / run.train.micro_batch_size)
+        self.engine = run.deepspeed.build(student.model, run.train, micro_batches, run.model.dtype)
         for copied in (sampled, self.teacher.model):
             copied.to(self.engine.device)
         self.probes = self._probes()

@@ -136,7 +136,10 @@ class LanguageModel:
         return ids
 
     def save(self, folder: Path) -> None:
-        """Write a folder that ``AutoModelForCausalLM.from_pretrained`` loads; with adapters, these in one of their own."""
+        """Write a folder that ``AutoModelForCausalLM.from_pretrained`` loads.
+
+        Weights with adapters are merged, and the adapters lie beside them in a folder of their own.
+        """
         whole = merged(self.model) if hasattr(self.model, "merge_and_unload") else self.model
         whole.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
@@ -145,7 +148,7 @@ class LanguageModel:
 
 
 def load(config: ModelConfig) -> LanguageModel:
-    """Load a model in fp32, its tokenizer and templates first.
+    """Load a model, its tokenizer and templates first.
 
     Raises:
         UserError: there is no model, its tokenizer lacks a pad or end token, or its chat template does not serve.
@@ -159,7 +162,7 @@ def load(config: ModelConfig) -> LanguageModel:
                 f"model.path={config.folder()}: its tokenizer has no {token}; set one and save the tokenizer again"
             )
     frames = config.frames(tokenizer)
-    model = _fetch(AutoModelForCausalLM, source, dtype=torch.float32, **_unpacking(source))
+    model = _fetch(AutoModelForCausalLM, source, dtype=getattr(torch, config.dtype.value), **_unpacking(source))
     if quantizer := getattr(model, "hf_quantizer", None):
         quantizer.remove_quantization_config(model)  # its weights are plain now, but it would refuse to be saved
     return LanguageModel(model, tokenizer, STYLES[config.style], frames=frames)
