@@ -29,13 +29,13 @@ class LoraConfig(Config):
 
     def __post_init__(self) -> None:
         if self.rank < 1:
-            raise UserError(f"lora.rank must be at least 1, got {self.rank}; lora=null trains all weights")
+            raise UserError(f"lora.rank must be at least 1, got {self.rank}; lora=none trains all weights")
         if not 0 < self.alpha < math.inf:
             raise UserError(f"lora.alpha must be a finite number above 0, got {self.alpha}")
         if not 0 <= self.dropout < 1:
             raise UserError(f"lora.dropout must lie in [0, 1), got {self.dropout}")
         if not self.targets:
-            raise UserError("lora.targets names no layer; name some, or lora=null to train all weights")
+            raise UserError("lora.targets names no layer; name some, or lora=none to train all weights")
 
     def adapt(self, model: Any, seed: int) -> Any:
         """Return the model with fresh adapters, which alone are trained; at first they add nothing.

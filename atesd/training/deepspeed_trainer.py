@@ -32,6 +32,7 @@ from atesd.training.difficulty import reference_nlls
 from atesd.training.engine import gradient_norm
 from atesd.training.evaluation import answer
 from atesd.training.group_readings import GroupReadings, Metrics
+from atesd.training.memory import refuse_too_large
 from atesd.training.probe import Measure, Probe, mean
 from atesd.training.sequences import completion_logits
 
@@ -78,6 +79,7 @@ class DeepSpeedTrainer(StudentTrainer):
         run = self.run
         if run.train.threads:
             torch.set_num_threads(run.train.threads)
+        refuse_too_large(run, self.ranks.size)
         student = language_model.load(run.model)
         self.base = weights.fingerprint(student.model)
         self._parameters = weights.count_without_embeddings(student.model)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from atesd.errors import UserError
 from atesd.frame import Frame, Frames
@@ -24,6 +24,14 @@ from atesd.training.sequences import Sequences
 
 # Where a saved model with adapters keeps these beside its merged weights.
 ADAPTER = "adapter"
+
+
+@dataclass(frozen=True)
+class Weightless:
+    """Stands in for a model where only its settings are needed."""
+
+    config: Any
+    device: torch.device = torch.device("cpu")
 
 
 @dataclass
@@ -153,6 +161,16 @@ def load(config: ModelConfig) -> LanguageModel:
     Raises:
         UserError: there is no model, its tokenizer lacks a pad or end token, or its chat template does not serve.
     """
+    language = words(config)
+    source = config.source()
+    model = _fetch(AutoModelForCausalLM, source, dtype=getattr(torch, config.dtype.value), **_unpacking(source))
+    if quantizer := getattr(model, "hf_quantizer", None):
+        quantizer.remove_quantization_config(model)  # its weights are plain now, but it would refuse to be saved
+    return replace(language, model=model)
+
+
+def words(config: ModelConfig) -> LanguageModel:
+    """Return a model without its weights: what encodes and renders, and its context; refuses what ``load`` does."""
     source = config.source()
     transformers.utils.logging.disable_progress_bar()  # a bar per file would tear the run's own display
     tokenizer = _fetch(AutoTokenizer, source)
@@ -162,10 +180,7 @@ def load(config: ModelConfig) -> LanguageModel:
                 f"model.path={config.folder()}: its tokenizer has no {token}; set one and save the tokenizer again"
             )
     frames = config.frames(tokenizer)
-    model = _fetch(AutoModelForCausalLM, source, dtype=getattr(torch, config.dtype.value), **_unpacking(source))
-    if quantizer := getattr(model, "hf_quantizer", None):
-        quantizer.remove_quantization_config(model)  # its weights are plain now, but it would refuse to be saved
-    return LanguageModel(model, tokenizer, STYLES[config.style], frames=frames)
+    return LanguageModel(Weightless(_fetch(AutoConfig, source)), tokenizer, STYLES[config.style], frames=frames)
 
 
 def _unpacking(source: Source) -> dict[str, Any]:
