@@ -38,7 +38,7 @@ class Memory:
     Attributes:
         states: weights, gradients, optimizer and the copies that rollouts and a frozen teacher need.
         rollout: keys and values of all sequences of the rank.
-        scoring: the teacher's logits of all sequences of the rank, while they are put in order, and of their references.
+        scoring: the teacher's logits of all sequences of the rank while they are put in order, and their references'.
         update: the teacher's logits, and what the student's pass over one micro-batch keeps for its gradient.
     """
 
