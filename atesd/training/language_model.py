@@ -31,7 +31,7 @@ class Weightless:
     """Stands in for a model where only its settings are needed."""
 
     config: Any
-    device: torch.device = torch.device("cpu")
+    device: str = "cpu"
 
 
 @dataclass
