@@ -26,6 +26,7 @@ class TrainConfig:
         learning_rate: of AdamW, constant.
         weight_decay: of AdamW.
         max_grad_norm: gradients are scaled down to this norm.
+        gradient_checkpointing: compute activations again on the way back instead of keeping them: slower, smaller.
         threads: CPU threads per process; 0 leaves torch's own choice. 1: the same numbers whatever the cores, and runs
             side by side that do not slow each other; a model above a few million parameters wants more.
     """
@@ -36,6 +37,7 @@ class TrainConfig:
     learning_rate: float = 5e-4
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
+    gradient_checkpointing: bool = False
     threads: int = 1
 
     def __post_init__(self) -> None:
@@ -161,6 +163,7 @@ class RunConfig:
     baseline: Any = None
     rollout: Any = "???"
     deepspeed: Any = "???"
+    lora: Any = None
     tracker: Any = None
     train: TrainConfig = field(default_factory=TrainConfig)
     env: EnvConfig = field(default_factory=EnvConfig)
@@ -175,6 +178,11 @@ class RunConfig:
         if self.seed < 0:
             raise UserError(f"seed must be 0 or more, got {self.seed}")
         self._check_groups()
+        if self.lora is not None and self.teacher.kind is TeacherKind.ema:
+            raise UserError(
+                f"teacher.kind=ema with lora={self.lora.name} would average the factors of the adapters, which is not "
+                "the average of the weights they make; choose teacher.kind=frozen or live, or leave lora out"
+            )
         span = self.reward.rule(self.env.hold_window).span
         if self.baseline is None and span > self.train.updates:
             raise UserError(

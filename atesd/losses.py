@@ -13,6 +13,11 @@ from torch import Tensor
 from atesd.divergence import Divergence
 
 
+def _precise(logits: Tensor) -> Tensor:
+    """Return logits in fp32 where they come in less: a sum over a vocabulary needs more than bf16's three digits."""
+    return logits.float() if logits.dtype is torch.bfloat16 else logits
+
+
 def token_divergence(
     student_logits_BTV: Tensor,
     teacher_logits_BTV: Tensor,
@@ -26,8 +31,8 @@ def token_divergence(
     Both logits are divided by ``temperature``. Each vocabulary entry's term is clamped above at ``clip``, negative
     terms are kept, so a clipped loss may go below zero by design. The teacher is detached.
     """
-    student_BTV = (student_logits_BTV / temperature).log_softmax(-1)
-    teacher_BTV = (teacher_logits_BTV.detach() / temperature).log_softmax(-1)
+    student_BTV = (_precise(student_logits_BTV) / temperature).log_softmax(-1)
+    teacher_BTV = (_precise(teacher_logits_BTV.detach()) / temperature).log_softmax(-1)
     if divergence is Divergence.forward_kl:
         terms_BTV = _kl_terms(teacher_BTV, student_BTV)
     elif divergence is Divergence.reverse_kl:
@@ -50,25 +55,25 @@ def bucketed(logits_BTV: Tensor, ids_BTK: Tensor) -> Tensor:
     >>> bucketed(logits, torch.tensor([[[0, 2]]])).exp().tolist()
     [[[0.5, 0.125, 0.375]]]
     """
-    log_probs_BTV = logits_BTV.log_softmax(-1)
+    log_probs_BTV = _precise(logits_BTV).log_softmax(-1)
     others_BT1 = log_probs_BTV.scatter(-1, ids_BTK, -math.inf).logsumexp(-1, keepdim=True)
     return torch.cat([log_probs_BTV.gather(-1, ids_BTK), others_BT1], -1)
 
 
 def top1_disagreement(student_logits_BTV: Tensor, teacher_logits_BTV: Tensor) -> Tensor:
     """Return 1 where teacher and student have different most likely entries, else 0."""
-    return (student_logits_BTV.argmax(-1) != teacher_logits_BTV.argmax(-1)).to(student_logits_BTV.dtype)
+    return (student_logits_BTV.argmax(-1) != teacher_logits_BTV.argmax(-1)).float()
 
 
 def entropy(logits_BTV: Tensor) -> Tensor:
     """Return the entropy of every next-token distribution."""
-    log_probs_BTV = logits_BTV.log_softmax(-1)
+    log_probs_BTV = _precise(logits_BTV).log_softmax(-1)
     return -(log_probs_BTV.exp() * log_probs_BTV).sum(-1)
 
 
 def token_log_probs(logits_BTV: Tensor, ids_BT: Tensor) -> Tensor:
     """Return the log-probability of each given token."""
-    return logits_BTV.log_softmax(-1).gather(-1, ids_BT[..., None])[..., 0]
+    return _precise(logits_BTV).log_softmax(-1).gather(-1, ids_BT[..., None])[..., 0]
 
 
 def tail_mean(values: Tensor, share: float) -> float:

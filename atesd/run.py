@@ -24,6 +24,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 import atesd.models
 import atesd.tasks
 import atesd.trackers
+import atesd.training.adapter
 import atesd.training.engine
 import atesd.training.rollout
 import baselines
@@ -173,6 +174,7 @@ REGISTERED = (
     atesd.models,
     atesd.tasks,
     atesd.trackers,
+    atesd.training.adapter,
     atesd.training.engine,
     atesd.training.rollout,
 )

@@ -59,7 +59,7 @@ def test_commands_compose(command: str) -> None:
         chosen = [f"{key}={COMMA_OF_A_SWEEP.split(values)[swept]}" for key, _, values in parted]
         with initialize_config_module("configs", version_base="1.3"):
             settings = compose("config", overrides=chosen)
-        assert settings.train.updates == 120
+        assert settings.train.updates > 0
 
 
 def test_the_evaluation_composes_with_the_papers_sampling() -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from atesd.errors import UserError
 from atesd.frame import Frames, Templates
@@ -35,13 +36,26 @@ class Source:
     arguments: dict[str, str] = field(default_factory=dict)
 
 
+class Dtype(Enum):
+    """What weights are kept and multiplied in."""
+
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+
+
 @register("model", "folder")
 @dataclass
 class ModelConfig(Config):
-    """A causal language model in a local folder; ``style`` names its prompt templates in ``atesd.prompts``."""
+    """A causal language model in a local folder.
+
+    Attributes:
+        style: its prompt templates in ``atesd.prompts``.
+        dtype: of its weights; beside ``bfloat16`` DeepSpeed keeps what the optimizer changes in fp32.
+    """
 
     path: str = "???"
     style: str = "testbed"
+    dtype: Dtype = Dtype.float32
 
     def __post_init__(self) -> None:
         if self.style not in STYLES:
@@ -73,6 +87,11 @@ class ModelConfig(Config):
 
     def trainer(self, run: RunConfig, signal: Signal, task: Task, stopwatch: Stopwatch) -> StudentTrainer:
         """Return what trains a student that starts from this model."""
+        if self.dtype is Dtype.bfloat16 and not run.deepspeed.stage:
+            raise UserError(
+                "model.dtype=bfloat16 needs the fp32 weights that DeepSpeed keeps from stage 1 on, and "
+                "deepspeed.stage=0; choose deepspeed=zero1, zero2 or zero3"
+            )
         from atesd.training.deepspeed_trainer import DeepSpeedTrainer
 
         trainer: StudentTrainer = DeepSpeedTrainer(run, signal, task, stopwatch)
@@ -112,6 +131,67 @@ class HfConfig(ModelConfig):
 
     def frames(self, tokenizer: Any) -> Frames:
         return STYLES[self.style].frames(tokenizer, self.template, f"model.path={self.folder()}")
+
+
+@dataclass
+class PublishedConfig(HfConfig):
+    """A model on the hub at a pinned commit; ``path`` may name a folder with a copy instead.
+
+    What its architecture is lies beside this file, so that a dry run needs no network.
+    """
+
+    def architecture(self) -> Path:
+        """Return the file of its public architecture."""
+        return EMBEDDED / f"{self.name}.json"
+
+
+@register("model", "smollm2_135m")
+@dataclass
+class SmolLm2Config(PublishedConfig):
+    """SmolLM2-135M-Instruct."""
+
+    path: str = "HuggingFaceTB/SmolLM2-135M-Instruct"
+    revision: str = "12fd25f77366fa6b3b4b768ec3050bf629380bac"
+
+
+@register("model", "qwen3_0_6b")
+@dataclass
+class Qwen3Of600MConfig(PublishedConfig):
+    """Qwen3-0.6B. The clip is OPSD v3's for 1.7B: it has no run of this size."""
+
+    path: str = "Qwen/Qwen3-0.6B"
+    revision: str = "c1899de289a04d12100db370d81485cdf75e47ca"
+    brings: ClassVar[dict[str, Any]] = {"signal": {"clip": 0.05}}
+
+
+@register("model", "qwen3_1_7b")
+@dataclass
+class Qwen3Of1700MConfig(PublishedConfig):
+    """Qwen3-1.7B, with OPSD v3's clip for it."""
+
+    path: str = "Qwen/Qwen3-1.7B"
+    revision: str = "70d244cc86ccca08cf5af4e1e306ecf908b1ad5e"
+    brings: ClassVar[dict[str, Any]] = {"signal": {"clip": 0.05}}
+
+
+@register("model", "qwen3_4b")
+@dataclass
+class Qwen3Of4BConfig(PublishedConfig):
+    """Qwen3-4B, with OPSD v3's clip for it."""
+
+    path: str = "Qwen/Qwen3-4B"
+    revision: str = "1cfa9a7208912126459214e8b04321603b3df60c"
+    brings: ClassVar[dict[str, Any]] = {"signal": {"clip": 0.05}}
+
+
+@register("model", "qwen3_8b")
+@dataclass
+class Qwen3Of8BConfig(PublishedConfig):
+    """Qwen3-8B, with OPSD v3's clip for it."""
+
+    path: str = "Qwen/Qwen3-8B"
+    revision: str = "b968826d9c46dd6066d109eabc6255188de91218"
+    brings: ClassVar[dict[str, Any]] = {"signal": {"clip": 0.06}}
 
 
 @dataclass

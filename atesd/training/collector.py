@@ -114,7 +114,7 @@ class Collector:
 
     def teacher_logits(self, sequences: Sequences) -> Tensor:
         with self.stopwatch.phase("teacher"):
-            logits_BTV = score(self.teacher.model, sequences, self.size)
+            logits_BTV = self.teacher.logits(sequences, self.size)
         self.tokens["scored"] += int(sequences.mask.sum())
         return logits_BTV
 

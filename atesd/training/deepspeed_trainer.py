@@ -32,6 +32,7 @@ from atesd.training.difficulty import reference_nlls
 from atesd.training.engine import gradient_norm
 from atesd.training.evaluation import answer
 from atesd.training.group_readings import GroupReadings, Metrics
+from atesd.training.memory import refuse_too_large
 from atesd.training.probe import Measure, Probe, mean
 from atesd.training.sequences import completion_logits
 from atesd.training.specimens import Specimens
@@ -79,10 +80,13 @@ class DeepSpeedTrainer(StudentTrainer):
         run = self.run
         if run.train.threads:
             torch.set_num_threads(run.train.threads)
+        refuse_too_large(run, self.ranks.size)
         student = language_model.load(run.model)
         self.base = weights.fingerprint(student.model)
         self._parameters = weights.count_without_embeddings(student.model)
-        self.teacher = teacher.build(run.teacher, student.model)
+        if run.lora:
+            student = replace(student, model=run.lora.adapt(student.model, run.seed))
+        self.teacher = teacher.build(run.teacher, student.model, adapted=run.lora is not None)
         # ZeRO-3 shards the trained weights, so rollouts and probes then use a whole copy, renewed after every update.
         sharded = run.deepspeed.stage == 3
         sampled = copy.deepcopy(student.model) if sharded else student.model
@@ -103,7 +107,10 @@ class DeepSpeedTrainer(StudentTrainer):
         )
         self.group_readings = GroupReadings(run.env.groups, self.ranks)
         rows = run.train.batch_size // self.ranks.size
-        self.engine = run.deepspeed.build(student.model, run.train, math.ceil(rows / run.train.micro_batch_size))
+        if run.train.gradient_checkpointing:
+            student.model.gradient_checkpointing_enable({"use_reentrant": False})
+        micro_batches = math.ceil(rows / run.train.micro_batch_size)
+        self.engine = run.deepspeed.build(student.model, run.train, micro_batches, run.model.dtype)
         for copied in (sampled, self.teacher.model):
             copied.to(self.engine.device)
         self.probes = self._probes()
@@ -365,7 +372,8 @@ class DeepSpeedTrainer(StudentTrainer):
         self._sync()
 
     def save(self, folder: Path) -> None:
-        self.engine.save_checkpoint(folder, tag=ENGINE_TAG)
+        # Frozen weights are those of the base model, whose hash is kept.
+        self.engine.save_checkpoint(folder, tag=ENGINE_TAG, exclude_frozen_parameters=self.run.lora is not None)
         if self.ranks.leads:
             self.teacher.save(folder)
             (folder / STATE_FILE).write_text(json.dumps({**self._counts(), "base": self.base}))
@@ -378,7 +386,8 @@ class DeepSpeedTrainer(StudentTrainer):
                 f"the run in {folder} began from other base weights than model.path={self.run.model.folder()} holds; "
                 "bring the old weights back or start a new run"
             )
-        loaded, _ = self.engine.load_checkpoint(folder, tag=ENGINE_TAG)
+        whole = self.run.lora is None
+        loaded, _ = self.engine.load_checkpoint(folder, tag=ENGINE_TAG, load_module_strict=whole)
         if loaded is None:
             raise UserError(f"{folder / ENGINE_TAG} holds no DeepSpeed state; the checkpoint is damaged")
         self._recount(state)

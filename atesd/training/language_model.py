@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from atesd.errors import UserError
 from atesd.frame import Frame, Frames
@@ -19,7 +19,19 @@ from atesd.models import ModelConfig, Source
 from atesd.prompts import STYLES, PromptStyle
 from atesd.tasks.problem import Problem
 from atesd.training import sequences
+from atesd.training.adapter import merged
 from atesd.training.sequences import Sequences
+
+# Where a saved model with adapters keeps these beside its merged weights.
+ADAPTER = "adapter"
+
+
+@dataclass(frozen=True)
+class Weightless:
+    """Stands in for a model where only its settings are needed."""
+
+    config: Any
+    device: str = "cpu"
 
 
 @dataclass
@@ -132,17 +144,33 @@ class LanguageModel:
         return ids
 
     def save(self, folder: Path) -> None:
-        """Write a folder that ``AutoModelForCausalLM.from_pretrained`` loads."""
-        self.model.save_pretrained(folder)
+        """Write a folder that ``AutoModelForCausalLM.from_pretrained`` loads.
+
+        Weights with adapters are merged, and the adapters lie beside them in a folder of their own.
+        """
+        whole = merged(self.model) if hasattr(self.model, "merge_and_unload") else self.model
+        whole.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
+        if whole is not self.model:
+            self.model.save_pretrained(folder / ADAPTER)
 
 
 def load(config: ModelConfig) -> LanguageModel:
-    """Load a model in fp32, its tokenizer and templates first.
+    """Load a model, its tokenizer and templates first.
 
     Raises:
         UserError: there is no model, its tokenizer lacks a pad or end token, or its chat template does not serve.
     """
+    language = words(config)
+    source = config.source()
+    model = _fetch(AutoModelForCausalLM, source, dtype=getattr(torch, config.dtype.value), **_unpacking(source))
+    if quantizer := getattr(model, "hf_quantizer", None):
+        quantizer.remove_quantization_config(model)  # its weights are plain now, but it would refuse to be saved
+    return replace(language, model=model)
+
+
+def words(config: ModelConfig) -> LanguageModel:
+    """Return a model without its weights: what encodes and renders, and its context; refuses what ``load`` does."""
     source = config.source()
     transformers.utils.logging.disable_progress_bar()  # a bar per file would tear the run's own display
     tokenizer = _fetch(AutoTokenizer, source)
@@ -152,10 +180,7 @@ def load(config: ModelConfig) -> LanguageModel:
                 f"model.path={config.folder()}: its tokenizer has no {token}; set one and save the tokenizer again"
             )
     frames = config.frames(tokenizer)
-    model = _fetch(AutoModelForCausalLM, source, dtype=torch.float32, **_unpacking(source))
-    if quantizer := getattr(model, "hf_quantizer", None):
-        quantizer.remove_quantization_config(model)  # its weights are plain now, but it would refuse to be saved
-    return LanguageModel(model, tokenizer, STYLES[config.style], frames=frames)
+    return LanguageModel(Weightless(_fetch(AutoConfig, source)), tokenizer, STYLES[config.style], frames=frames)
 
 
 def _unpacking(source: Source) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from atesd.config import TeacherConfig, TeacherKind
 from atesd.training import weights
+from atesd.training.sequences import Sequences, score
 
 
 class Teacher(ABC):
@@ -18,6 +19,10 @@ class Teacher(ABC):
 
     def __init__(self, model: Any) -> None:
         self.model = model
+
+    def logits(self, sequences: Sequences, size: int) -> Tensor:
+        """Return the logits [B, T, V] of completions, from passes of ``size`` sequences."""
+        return score(self.model, sequences, size)
 
     @abstractmethod
     def follow(self, student: nn.Module) -> None:
@@ -42,6 +47,17 @@ class FrozenTeacher(Teacher):
 
     def __init__(self, student: Any) -> None:
         super().__init__(copy.deepcopy(student))
+
+    def follow(self, student: nn.Module) -> None:
+        pass
+
+
+class AdapterOffTeacher(Teacher):
+    """The initial student of one that learns by adapters: its own frozen weights, without a copy (OPSD v3)."""
+
+    def logits(self, sequences: Sequences, size: int) -> Tensor:
+        with self.model.disable_adapter():
+            return super().logits(sequences, size)
 
     def follow(self, student: nn.Module) -> None:
         pass
@@ -79,10 +95,10 @@ class LiveTeacher(Teacher):
         pass
 
 
-def build(config: TeacherConfig, student: Any) -> Teacher:
-    """Return the teacher of a student that has not been updated and is not sharded."""
+def build(config: TeacherConfig, student: Any, adapted: bool = False) -> Teacher:
+    """Return the teacher of a student that has not been updated and is not sharded; ``adapted``: it has adapters."""
     if config.kind is TeacherKind.frozen:
-        return FrozenTeacher(student)
+        return AdapterOffTeacher(student) if adapted else FrozenTeacher(student)
     if config.kind is TeacherKind.ema:
         return EmaTeacher(student, config.ema_rate)
     return LiveTeacher(student)

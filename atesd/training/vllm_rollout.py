@@ -62,6 +62,10 @@ class VllmRollout(Rollout):
     """Samples from a copy of the student's weights in a vLLM engine."""
 
     def __init__(self, config: VllmRolloutConfig, language: LanguageModel) -> None:
+        if hasattr(language.model, "peft_config"):
+            raise UserError(
+                "rollout=vllm takes over whole weights, and lora adds adapters; choose rollout=hf or lora=none"
+            )
         self.config = config
         self.language = language
         self.gap: float | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 
-def whole(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Yield every parameter by name, those that ZeRO-3 has sharded gathered one at a time. Every rank must iterate."""
-    return _gathered(module.named_parameters())
+def whole(
+    module: nn.Module, wanted: Callable[[nn.Parameter], bool] = lambda parameter: True
+) -> Iterator[tuple[str, Tensor]]:
+    """Yield every wanted parameter by name, those that ZeRO-3 has sharded gathered one at a time.
+
+    Every rank must iterate.
+    """
+    return _gathered((name, parameter) for name, parameter in module.named_parameters() if wanted(parameter))
 
 
 def under_every_name(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
@@ -33,11 +38,16 @@ def _gathered(named: Iterable[tuple[str, nn.Parameter]]) -> Iterator[tuple[str, 
             yield name, parameter.detach()
 
 
+def trained(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Yield, as ``whole`` does, every parameter that training can change: with adapters, theirs alone."""
+    return whole(module, lambda parameter: parameter.requires_grad)
+
+
 def copy_into(source: nn.Module, target: nn.Module, share: float = 1.0) -> None:
     """Move every weight of ``target`` the given share of the way to ``source``."""
     targets = dict(target.named_parameters())
     with torch.no_grad():
-        for name, weight in whole(source):
+        for name, weight in trained(source):
             if share == 1.0:
                 targets[name].copy_(weight)
             else:
@@ -45,15 +55,16 @@ def copy_into(source: nn.Module, target: nn.Module, share: float = 1.0) -> None:
 
 
 def snapshot(module: nn.Module) -> dict[str, Tensor]:
-    """Return a copy of every weight."""
-    return {name: weight.contiguous().clone() for name, weight in whole(module)}
+    """Return a copy of every weight that training can change."""
+    return {name: weight.contiguous().clone() for name, weight in trained(module)}
 
 
 def restore(module: nn.Module, stored: dict[str, Tensor]) -> None:
     """Copy stored weights into a module that is not sharded."""
     with torch.no_grad():
-        for name, weight in module.named_parameters():
-            weight.copy_(stored[name])
+        weights = dict(module.named_parameters())
+        for name, weight in stored.items():
+            weights[name].copy_(weight)
 
 
 def save(module: nn.Module, path: Path) -> None:

@@ -30,6 +30,7 @@ COMPOSERS = {
     "atesd.evaluate",
     "atesd.exposure_sweep",
     "atesd.calibrate",
+    "atesd.dry_run",
 }
 # Modules that may import an engine at the top: everything else does so inside functions, and so starts at once.
 ENGINE_ROOMS = (
@@ -42,6 +43,7 @@ ENGINE_ROOMS = (
 # Settings that the command line imports must not load an engine even though they lie in an engine room.
 ENGINE_FREE = (
     "atesd.training",
+    "atesd.training.adapter",
     "atesd.training.engine",
     "atesd.training.rollout",
     "atesd.training.surrogate_trainer",
