@@ -72,7 +72,7 @@ class Rollout(ABC):
         """Take over the student's weights, which have changed. Every rank must call."""
 
     def sleep(self) -> None:  # noqa: B027
-        """Free the device's memory until the next ``sync``, without which nothing can be generated any more."""
+        """Free the device's memory until the next ``sync``, which ``generate`` makes up for where there was none."""
 
     def take_gap(self) -> float | None:
         """Return the largest gap, in nats, between sampler and student since the last call; None: nothing to check."""

@@ -3,9 +3,9 @@
 vLLM keeps weights of its own, so a sync that is skipped or half done samples from an older student without a word
 (TRL's issue 5312). Each call therefore has the student score some of the tokens just sampled again, and refuses a gap.
 
-A sample's seed comes from its key alone, and requests are numbered apart, so the same weights and key give the same
-sample whatever the batch, up to rounding: vLLM adds in another order in another batch, and a token whose draw lies
-within that rounding of its neighbour's falls the other way. Against ``rollout=hf`` the samples differ: the draws do.
+A sample's seed comes from its key alone, so the same weights and key give the same sample whatever the batch, up to
+rounding: vLLM may add in another order in another batch, and a token whose draw lies within that rounding of another's
+falls the other way. A resumed run too is the same up to rounding. ``rollout=hf`` draws other samples.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from atesd.training.rollout import Rollout, SampleKey, VllmRolloutConfig
 from atesd.training.sequences import TokenIds, score
 
 Request = tuple[TokenIds, SampleKey | None]
+
 # In this process, or the weights would have to travel; silent, and without moving the trainer's threads.
 ENVIRONMENT = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
@@ -64,7 +65,7 @@ class VllmRollout(Rollout):
     def __init__(self, config: VllmRolloutConfig, language: LanguageModel) -> None:
         if hasattr(language.model, "peft_config"):
             raise UserError(
-                "rollout=vllm takes over whole weights, and lora adds adapters; choose rollout=hf or lora=none"
+                "rollout=vllm takes over whole weights, and lora adds adapters; take rollout=hf or lora=none"
             )
         self.config = config
         self.language = language
@@ -127,6 +128,8 @@ class VllmRollout(Rollout):
             self.engine.wake_up(tags=[what])
 
     def generate(self, prompts: Sequence[TokenIds], keys: Sequence[SampleKey] | None) -> list[list[int]]:
+        if self.asleep:  # an update that failed before its sync
+            self.sync()
         own = list(zip(prompts, keys or [None] * len(prompts), strict=True))
         completions = self._complete(own)
         self._check(prompts[: self.config.checked], completions[: self.config.checked])
