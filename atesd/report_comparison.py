@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -399,7 +400,5 @@ def run_table(methods: Methods) -> Panel:
 
 
 def _folded(title: str, texts: Sequence[str]) -> str:
-    from html import escape
-
     body = escape("\n".join(texts))
     return f'<details><summary>{escape(title)}</summary><pre class="command">{body}</pre></details>'

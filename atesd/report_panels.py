@@ -40,7 +40,8 @@ def panels(run: RecordedRun) -> tuple[list[Panel], list[str]]:
     if matured and exposed:
         found.append(rewards(run, matured))
     else:
-        left_out.append("Reward parts: no decision has been paid a reward.")
+        why = "no decision has been paid a reward" if exposed else "no exposure was decided"
+        left_out.append(f"Reward parts: {why}.")
     if run.metrics:
         found.append(explorer(run))
     if run.rollouts:

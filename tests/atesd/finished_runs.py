@@ -33,16 +33,26 @@ def write_run(
     config: dict[str, Any] = {"seed": seed, "output_dir": str(folder), "model": {"name": "tiny"}}
     config |= {"data": {"name": "arithmetic"}, "controller": {"name": method, "exposure": exposure}}
     config |= {"train": {"updates": UPDATES, "learning_rate": 0.001}, "eval": {"every": 2}, "tracker": {"name": "none"}}
+    config |= {"env": {"hold_window": 4, "groups": 1}}
     for key, value in (settings or {}).items():
         section, _, name = key.partition(".")
         config[section] = config.get(section, {}) | {name: value} if name else value
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     rows = [{"update": number, "probe/nll_nats_per_token": value} for number, value in enumerate(nll, 1)]
     write_rows(folder / "metrics.jsonl", rows)
+    write_rows(
+        folder / "decisions.jsonl", [{"decision": 0, "update": 0, "group": 0, "exposure": exposure, "reward": None}]
+    )
     evaluations = [evaluation(update, numbers) for update, numbers in zip((0, 2, 4), right, strict=True)]
     write_rows(folder / "evaluations.jsonl", [found for found, _ in evaluations])
     write_rows(folder / "verdicts.jsonl", [verdicts for _, verdicts in evaluations])
     made: dict[str, Any] = {"complete": True, "updates": UPDATES, "method": method, "seed": seed, "commit": "abc"}
+    made |= {
+        "seconds": {"rollout": 8.0, "total": 8.0},
+        "versions": {},
+        "hardware": {},
+        "command": "python -m atesd.run",
+    }
     made |= {"total/tokens/generated": 1000, "total/tokens/scored": 2000, "total/seconds": 8.0, "total/flops": 10**9}
     (folder / "summary.json").write_text(json.dumps(made | (summary or {})))
     return folder

@@ -300,7 +300,7 @@ def test_files_hold_the_table(six_seeds: Path, tmp_path: Path) -> None:
     write(result, tmp_path / "out")  # an earlier comparison is replaced
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         *("compare.json", "compare.csv", "compare.tex"),
-        *("methods.png", "curves.png", "contrasts.png"),
+        *("methods.png", "curves.png", "contrasts.png", "report.html"),
     }
     assert json.loads((tmp_path / "out" / "compare.json").read_text()) == result
     rows = list(csv.DictReader(csv_text(result).splitlines()))
