@@ -21,6 +21,8 @@ class TrainConfig:
 
     Attributes:
         updates: student updates in the run.
+        tokens_generated: the run ends with the update in which the student has generated as many tokens in all, by
+            which methods can be matched; ``updates`` is then the most it takes. None: it ends by ``updates`` alone.
         batch_size: sequences per update, over all processes.
         micro_batch_size: sequences per pass of student, teacher or probe on one process, those of like length together.
         learning_rate: of AdamW, constant.
@@ -32,6 +34,7 @@ class TrainConfig:
     """
 
     updates: int = 120
+    tokens_generated: int | None = None
     batch_size: int = 32
     micro_batch_size: int = 16
     learning_rate: float = 5e-4
@@ -44,6 +47,10 @@ class TrainConfig:
         for key in ("updates", "batch_size", "micro_batch_size"):
             if getattr(self, key) < 1:
                 raise UserError(f"train.{key} must be at least 1, got {getattr(self, key)}")
+        if self.tokens_generated is not None and self.tokens_generated < 1:
+            raise UserError(
+                f"train.tokens_generated must be at least 1, or null (no such end), got {self.tokens_generated}"
+            )
         for key in ("learning_rate", "max_grad_norm"):
             if not 0 < getattr(self, key) < math.inf:
                 raise UserError(f"train.{key} must be a finite number above 0, got {getattr(self, key)}")

@@ -109,7 +109,7 @@ class OracleConfig:
 
     def states(self, record: Record) -> list[int]:
         """Return after how many updates the run is forked: every k-th window that has the whole horizon ahead."""
-        last = record.run.train.updates - self.horizon(record)
+        last = record.updates - self.horizon(record)
         return list(range(0, last + 1, self.every * record.run.env.hold_window))
 
     def path(self, record: Record, update: int) -> Path:
@@ -129,7 +129,7 @@ def oracle(config: OracleConfig) -> dict[str, Any]:
     for record in records:
         if not config.states(record):
             raise UserError(
-                f"run={record.folder} has {record.run.train.updates} updates, fewer than the {config.horizon(record)} "
+                f"run={record.folder} has {record.updates} updates, fewer than the {config.horizon(record)} "
                 "a fork plays; lower lookahead or leave the run out"
             )
     folder = Path(config.output_dir)

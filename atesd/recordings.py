@@ -56,7 +56,7 @@ def read(folder: Path) -> Recording:
         UserError: it is not finished, is damaged, played a baseline, or holds a reading that is no number.
     """
     record = retrace.read(folder)
-    total = record.run.train.updates
+    total = record.updates
     exposures = np.array([record.exposure(update) for update in range(total)])
     evaluations = Logbook(folder, writes=False).rows("evaluations.jsonl")
     probe = np.array([float(row["probe/nll_nats_per_token"]) for row in record.metrics])

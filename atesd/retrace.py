@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,11 @@ class Record:
     metrics: list[dict[str, Any]]
 
     @property
+    def updates(self) -> int:
+        """Return how many student updates the run had."""
+        return len(self.metrics)
+
+    @property
     def fingerprint(self) -> str:
         """Return a hash of the run's settings and exposures, wherever its folder lies."""
         files = (self.folder / "config.yaml", self.folder / "decisions.jsonl")
@@ -69,15 +75,18 @@ def read(folder: Path) -> Record:
         UserError: the folder holds no finished run, or one whose exposure nobody chose, or names a part that is not
             registered.
     """
-    if not read_summary(folder).get("complete"):
+    summary = read_summary(folder)
+    if not summary.get("complete"):
         raise UserError(f"run={folder} holds no complete run; finish it with resume=true or leave it out")
     run, logbook = settings(folder), Logbook(folder, writes=False)
     rows = sorted(logbook.rows("decisions.jsonl"), key=lambda row: int(row["decision"]))
     metrics = logbook.rows("metrics.jsonl")
-    if len(rows) != run.windows or len(metrics) != run.train.updates:
+    updates: int = summary["updates"]
+    windows = math.ceil(updates / run.env.hold_window)
+    if len(rows) != windows or len(metrics) != updates:
         raise UserError(
-            f"run={folder} holds {len(rows)} decisions and {len(metrics)} updates, but its settings say {run.windows} "
-            f"and {run.train.updates}; the logs are damaged, so leave the run out"
+            f"run={folder} holds {len(rows)} decisions and {len(metrics)} updates, but should have {windows} and "
+            f"{updates} by its summary; the logs are damaged, so leave the run out"
         )
     exposures = [checked(row["exposure"], f"{folder}, decision {row['decision']}: exposure") for row in rows]
     return Record(folder, run, exposures, metrics)

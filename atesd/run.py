@@ -81,13 +81,14 @@ def play(run: RunConfig, settings: str) -> dict[str, Any]:
         task = run.data.build(run.seed)
         trainer = run.model.trainer(run, signal, task, stopwatch)
         rule = run.reward.rule(run.env.hold_window)
-        env = ExposureEnv(trainer, rule, updates, run.env.hold_window, run.env.groups)
+        limit = run.train.tokens_generated
+        env = ExposureEnv(trainer, rule, updates, run.env.hold_window, run.env.groups, limit)
     logbook = Logbook(folder, trainer.leads)
     tracker = run.tracker.build(folder, flat(settings)) if run.tracker and trainer.leads else Tracker()
     with Display(name, updates, trainer.leads) as display, closing(tracker):
         if described := describe(task, run.exposure.cut):
             display.say(described)
-        session = Session(run, env, chosen_by, updates, logbook, display, stopwatch, tracker)
+        session = Session(run, env, chosen_by, logbook, display, stopwatch, tracker)
         with session.stopping_on_signals():
             if run.resume:
                 session.resume()

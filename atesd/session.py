@@ -31,6 +31,9 @@ class Environment(Protocol):
     last: Reading
     on_update: Any
 
+    @property
+    def finished(self) -> bool: ...
+
     def reset(self) -> tuple[Observation, dict[str, Any]]: ...
 
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]: ...
@@ -45,14 +48,13 @@ class Stopped(Exception):
 
 
 class Session:
-    """Plays one controller per difficulty group for ``updates`` student updates and keeps the logbook."""
+    """Plays one controller per difficulty group to the run's end and keeps the logbook."""
 
     def __init__(
         self,
         run: RunConfig,
         environment: Environment,
         controllers: Sequence[Controller],
-        updates: int,
         logbook: Logbook,
         display: Display,
         stopwatch: Stopwatch,
@@ -61,7 +63,6 @@ class Session:
         self.run = run
         self.environment = environment
         self.trainer = environment.trainer
-        self.updates = updates
         self.logbook = logbook
         self.display = display
         self.stopwatch = stopwatch
@@ -79,7 +80,7 @@ class Session:
         """Evaluate the base model and start the environment."""
         self._open_tracker(-1)
         self._evaluate(self.run.eval.final_problems)
-        if self.updates:
+        if not self.environment.finished:
             with self.stopwatch.phase("environment"):
                 self.observation, _ = self.environment.reset()
             self._record(0, self.environment.last)
@@ -118,11 +119,10 @@ class Session:
             Stopped: a signal asked the run to stop; a checkpoint holds all of it.
             UserError: the student diverged, or the controller chose what it may not.
         """
-        while self.trainer.updates_done < self.updates:
+        while not self.environment.finished:
             self._window(self._decide())
             stop = self.trainer.any_rank(self.stop_requested)
-            done = self.trainer.updates_done == self.updates
-            if stop or done or self.decisions % self.run.checkpoint.every == 0:
+            if stop or self.environment.finished or self.decisions % self.run.checkpoint.every == 0:
                 self._checkpoint()
             if stop:
                 raise Stopped
@@ -132,7 +132,7 @@ class Session:
         for player in self.players:
             for unmatured in player.ledger.close():
                 self._log_decision(unmatured, {})
-        if self.updates:
+        if self.trainer.updates_done:
             self._evaluate(self.run.eval.final_problems)
         with self.stopwatch.phase("export"):
             self.trainer.export(self.logbook.folder / "model")
@@ -179,7 +179,6 @@ class Session:
         for (player, seen), action in zip(self._views(), actions, strict=True):
             player.open(self.decisions, update, seen, action)
         self.exposures = [action.exposure for action in actions]
-        self.window_end = min(update + self.run.env.hold_window, self.updates)
         with self.stopwatch.phase("environment"):
             self.observation, _, terminated, _, info = self.environment.step(
                 np.array([action.exposure for action in actions])
@@ -201,8 +200,9 @@ class Session:
             row = finite({"update": update, **report.metrics, **seconds})
             self.logbook.append("metrics.jsonl", row)
             self.tracker.log("metrics.jsonl", update, row)
-            self.display.updated(update, report.metrics, update == self.window_end)
-        if update % self.run.eval.every == 0 and update < self.updates:
+            window_ends = update % self.run.env.hold_window == 0 or self.environment.finished
+            self.display.updated(update, report.metrics, window_ends)
+        if update % self.run.eval.every == 0 and not self.environment.finished:
             self._evaluate(self.run.eval.problems)
 
     def _record(self, update: int, reading: Reading) -> None:
@@ -247,7 +247,7 @@ class Session:
 
     def _summary(self) -> dict[str, Any]:
         evaluations = self.logbook.rows("evaluations.jsonl")
-        summary: dict[str, Any] = {"complete": self.trainer.updates_done == self.updates, "updates": self.updates}
+        summary: dict[str, Any] = {"complete": self.environment.finished, "updates": self.trainer.updates_done}
         for when, found in (("before", evaluations[0]), ("after", evaluations[-1])):
             summary |= {
                 f"accuracy/{when}": found["mean"],

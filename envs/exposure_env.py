@@ -50,7 +50,8 @@ class ExposureEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
     ``reset`` after the first step raises ``UserError``, so no wrapper restarts a run behind one's back.
 
     ## Episode End
-    Truncated when ``updates`` student updates are done. Terminated, with reward -1, when the student diverged
+    Truncated when ``updates`` student updates are done, or ``tokens_generated`` tokens generated where such a limit is
+    given; that may cut the last hold window short. Terminated, with reward -1, when the student diverged
     (``info["diverged"]`` says how).
 
     ## Info
@@ -61,22 +62,37 @@ class ExposureEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
     metadata: dict[str, Any] = {"render_modes": []}
 
     def __init__(
-        self, trainer: StudentTrainer, rule: RewardRule, updates: int, hold_window: int, groups: int = 1
+        self,
+        trainer: StudentTrainer,
+        rule: RewardRule,
+        updates: int,
+        hold_window: int,
+        groups: int = 1,
+        tokens_generated: int | None = None,
     ) -> None:
         self.trainer = trainer
         self.rule = rule
         self.updates = updates
         self.hold_window = hold_window
         self.groups = groups
+        self.tokens_generated = tokens_generated
+        self.generated = 0
         self.action_space = gymnasium.spaces.Box(0.0, 1.0, (groups,), np.float64)
         self.observation_space = gymnasium.spaces.Box(np.tile(LOW, groups), np.tile(HIGH, groups), dtype=np.float32)
         self.on_update: Callable[[int, UpdateReport], None] = lambda update, report: None
+
+    @property
+    def finished(self) -> bool:
+        """Return whether the run is at its end."""
+        spent = self.tokens_generated is not None and self.generated >= self.tokens_generated
+        return spent or self.trainer.updates_done >= self.updates
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
         super().reset(seed=seed)
         self.last = self.trainer.start(NEUTRAL_EXPOSURE)
+        self.generated = 0
         self.states = [RunningState(reading) for reading in self.last.by_group]
         return self._observation(), self._info([self.last])
 
@@ -84,24 +100,28 @@ class ExposureEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
         exposures = self._exposures(action)
         readings = [self.last]
         try:
-            for _ in range(min(self.hold_window, self.updates - self.trainer.updates_done)):
+            while len(readings) <= self.hold_window and not self.finished:
                 readings.append(self._update(exposures))
         except StudentDiverged as diverged:
             info = self._info(readings) | {"exposure": exposures, "diverged": str(diverged)}
             return self._observation(), DIVERGED_REWARD, True, False, info
-        truncated = self.trainer.updates_done >= self.updates
         info = self._info(readings) | {"exposure": exposures}
         by_group = zip(*(reading.by_group for reading in readings), strict=True)
         reward = float(np.mean([self.rule(series).total for series in by_group]))
-        return self._observation(), reward, False, truncated, info
+        return self._observation(), reward, False, self.finished, info
 
     def state_dict(self) -> State:
         """Return what the environment itself remembers; the trainer saves the student."""
-        return {"last": asdict(self.last), "running": [state.state_dict() for state in self.states]}
+        return {
+            "last": asdict(self.last),
+            "running": [state.state_dict() for state in self.states],
+            "generated": self.generated,
+        }
 
     def resume(self, state: State) -> tuple[Observation, dict[str, Any]]:
         """Take over a saved state instead of ``reset``; the trainer must have been loaded before."""
         self.last = Reading.from_state(state["last"])
+        self.generated = state["generated"]
         self.states = [RunningState(reading) for reading in self.last.by_group]
         for own, saved in zip(self.states, state["running"], strict=True):
             own.load_state_dict(saved)
@@ -123,14 +143,17 @@ class ExposureEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
     def _update(self, exposures: list[float]) -> Reading:
         report = self.trainer.update(exposures)
         self.last = report.reading
+        self.generated += int(report.metrics.get("tokens/generated") or 0)
         for state, reading, exposure in zip(self.states, self.last.by_group, exposures, strict=True):
             state.include(reading, exposure)
         self.on_update(self.trainer.updates_done, report)
         return self.last
 
     def _exposures(self, action: NDArray[np.float64]) -> list[float]:
-        if self.trainer.updates_done >= self.updates:
-            raise UserError(f"the run's {self.updates} student updates are done; a finished run takes no more steps")
+        if self.finished:
+            raise UserError(
+                f"the run's {self.trainer.updates_done} student updates are done; a finished run takes no more steps"
+            )
         if np.shape(action) != (self.groups,):
             raise UserError(
                 f"an action is an array of shape ({self.groups},), the exposure of each group; got shape "

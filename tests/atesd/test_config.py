@@ -21,6 +21,7 @@ from baselines.grpo import GrpoConfig
     ("config", "settings", "message"),
     [
         (TrainConfig, {"updates": 0}, r"^train\.updates must be at least 1, got 0"),
+        (TrainConfig, {"tokens_generated": 0}, r"^train\.tokens_generated must be at least 1, or null .*, got 0"),
         (TrainConfig, {"batch_size": -1}, r"^train\.batch_size must be at least 1, got -1"),
         (TrainConfig, {"micro_batch_size": 0}, r"^train\.micro_batch_size must be at least 1, got 0"),
         (TrainConfig, {"learning_rate": 0.0}, r"^train\.learning_rate must be a finite number above 0, got 0"),

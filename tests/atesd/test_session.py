@@ -191,6 +191,22 @@ def test_stopped_run_resumes_exactly(make_run: MakeRun, kind: TeacherKind) -> No
     assert_same_run(whole, stopped, ("metrics.jsonl", "decisions.jsonl", "evaluations.jsonl", "rollouts.jsonl"))
 
 
+def test_a_run_ends_with_the_update_that_spends_its_tokens(make_run: MakeRun) -> None:
+    whole = make_run("whole")
+    play(whole)
+    spent = [row["tokens/generated"] for row in rows(whole, "metrics.jsonl")]
+    assert len(spent) == 8
+    limited = replace(whole.train, tokens_generated=sum(spent[:5]) + 1)  # of which the sixth update spends the last
+    short, stopped = make_run("short", train=limited), make_run("stopped", train=limited)
+    assert play(short)["total/tokens/generated"] == sum(spent[:6])
+    assert rows(short, "metrics.jsonl") == rows(whole, "metrics.jsonl")[:6]
+    assert [row["update"] for row in rows(short, "evaluations.jsonl")][-1] == 6
+    with stop_signal_after(3, Path(stopped.output_dir) / "metrics.jsonl"), pytest.raises(Stopped):
+        play(stopped)
+    play(replace(stopped, resume=True))
+    assert_same_run(short, stopped, ("metrics.jsonl", "decisions.jsonl", "evaluations.jsonl"))
+
+
 @contextmanager
 def stop_signal_after(updates: int, log: Path) -> Iterator[None]:
     """Send this process a SIGTERM as soon as a log holds so many rows."""
