@@ -101,7 +101,7 @@ class Distillation(Signal):
         teacher_logits_BTV = context.teacher_logits(exposed)
         scored = Scored(context, rollouts, sequences, teacher_logits_BTV, self.config.trust_threshold)
         weights_BT = token_weights(self.config.trust, scored)
-        kept = float(weights_BT.sum() / sequences.completion_mask_BT.sum())
+        kept = context.mean(weights_BT, sequences.completion_mask_BT)
         return SignalBatch(
             sequences, weights_BT, {"teacher_logits_BTV": teacher_logits_BTV}, {"trust/kept_share": kept}
         )
@@ -157,7 +157,7 @@ def reference_log_prob(
 ) -> tuple[float, list[float]]:
     """Return g of the paper's teacher-grounded term: the exposed teacher's mean log-probability of the reference.
 
-    First over the tokens of all rows, then over those of each row [B].
+    First over the tokens of all ranks' rows, then over those of each row [B] of this one's.
 
     The paper says "reference answer"; we score the whole reference with its boxed answer, per token. ours
     """
@@ -168,4 +168,4 @@ def reference_log_prob(
     log_probs_BT = token_log_probs(context.reference_logits(sequences), sequences.completion_ids_BT)
     mask_BT = sequences.completion_mask_BT
     scores_BT = log_probs_BT * mask_BT
-    return float(scores_BT.sum() / mask_BT.sum()), (scores_BT.sum(1) / mask_BT.sum(1)).tolist()
+    return context.mean(scores_BT, mask_BT), (scores_BT.sum(1) / mask_BT.sum(1)).tolist()

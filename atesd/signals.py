@@ -90,6 +90,9 @@ class UpdateContext(Protocol):
     def total(self, value: float) -> float:
         """Return the sum of every rank's value; every rank must ask."""
 
+    def mean(self, values_BT: Tensor, mask_BT: Tensor) -> float:
+        """Return the mean over the tokens of every rank, given values that are 0 outside the mask; every rank asks."""
+
     def next_problems(self, rows: int, rows_per_problem: int = 1) -> list[Problem]:
         """Return this rank's share of the update's problems, enough for ``rows`` rows over all ranks."""
 

@@ -64,6 +64,9 @@ class Collector:
     def total(self, value: float) -> float:
         return sum(self.ranks.gather(value))
 
+    def mean(self, values_BT: Tensor, mask_BT: Tensor) -> float:
+        return self.total(float(values_BT.sum())) / self.total(float(mask_BT.sum()))
+
     def next_problems(self, rows: int, rows_per_problem: int = 1) -> list[Problem]:
         count = rows // rows_per_problem
         if count % self.ranks.size:  # ranks with unequal batches would wait for each other for ever

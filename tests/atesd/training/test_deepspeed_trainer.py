@@ -260,7 +260,8 @@ def test_two_processes_agree_with_one(language: LanguageModel, tmp_path: Path, s
     )
     asked = [row["exposure/asked"] for row in one]
     assert [row["exposure/asked"] for row in two] == pytest.approx(asked, rel=1e-12)
-    assert [row["loss/optimised"] for row in two] == pytest.approx([row["loss/optimised"] for row in one], rel=1e-4)
+    for key in ("loss/optimised", "teacher/reference_log_prob_nats_per_token"):
+        assert [row[key] for row in two] == pytest.approx([row[key] for row in one], rel=1e-4), key
     assert [row["tokens/generated"] for row in two] == [row["tokens/generated"] for row in one]
     for alone, shared in zip(one, two, strict=True):
         by_group = [key for key in alone if key.startswith("group_")]
