@@ -2,6 +2,7 @@
 
 from atesd.tasks import arithmetic as arithmetic
 from atesd.tasks import benchmarks as benchmarks
+from atesd.tasks import chain_sum as chain_sum
 from atesd.tasks import gsm8k as gsm8k
 from atesd.tasks import gsm_symbolic as gsm_symbolic
 from atesd.tasks import jsonl as jsonl
