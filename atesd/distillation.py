@@ -74,14 +74,10 @@ class Distillation(Signal):
         rollouts = self.rollouts(context, problems)
         prompts, shown = self.teacher_prompts(context, problems, asked)
         batch = self.score(context, rollouts, prompts)
-        grounding, grounding_B = reference_log_prob(context, problems, prompts)
-        metrics = {name: fmean(row) for name, row in shown.items()} | {REFERENCE_LOG_PROB: grounding}
-        return replace(
-            batch,
-            metrics=metrics | batch.metrics,
-            groups=groups,
-            row_metrics=shown | {REFERENCE_LOG_PROB: grounding_B},
-        )
+        metrics = {name: fmean(row) for name, row in shown.items()}
+        if context.grounded:
+            metrics[REFERENCE_LOG_PROB], shown[REFERENCE_LOG_PROB] = reference_log_prob(context, problems, prompts)
+        return replace(batch, metrics=metrics | batch.metrics, groups=groups, row_metrics=shown)
 
     def teacher_prompts(
         self, context: UpdateContext, problems: Sequence[Problem], asked: Sequence[float]

@@ -52,20 +52,21 @@ class Variant:
         return self.rule([each.seen_by(self.signal) for each in glances[: self.rule.span + 1]]).total
 
 
-def variants(reward: RewardConfig, hold_window: int) -> dict[str, Variant]:
+def variants(reward: RewardConfig, grounding: float, hold_window: int) -> dict[str, Variant]:
     """Return every kind x signal x progress, by name, with the constants of a run.
 
-    The look-ahead reward stands there with its teacher-grounded term and, as ``.../ungrounded``, without.
+    The look-ahead reward stands there without its teacher-grounded term and, as ``.../grounded``, with it.
     """
     found = {}
     for kind in Kind:
         for signal in ProgressSignal:
             for progress in Progress:
-                rule = replace(reward, kind=kind, signal=signal, progress=progress).rule(hold_window)
+                way = replace(reward, kind=kind, signal=signal, progress=progress, grounding=grounding)
+                rule = way.rule(hold_window)
                 name = f"{kind.value}/{signal.value}/{progress.value}"
-                found[name] = Variant(signal, rule)
+                found[name] = Variant(signal, replace(rule, grounding=0.0))
                 if rule.grounding:
-                    found[f"{name}/ungrounded"] = Variant(signal, replace(rule, grounding=0.0))
+                    found[f"{name}/grounded"] = Variant(signal, rule)
     return found
 
 

@@ -32,7 +32,7 @@ from atesd.arguments import run_main, settings
 from atesd.errors import UserError
 from atesd.exposure import checked
 from atesd.retrace import Record
-from atesd.rewards import ProgressSignal
+from atesd.rewards import Kind, ProgressSignal
 from atesd.run import quiet  # which also registers the parts that runs are made of
 from atesd.stopwatch import Stopwatch
 
@@ -66,6 +66,7 @@ class OracleConfig:
         lookahead: student updates after which the gain is measured, besides after the hold window.
         after: what follows the hold window.
         problems: evaluation problems that gains are measured on.
+        grounding: weight of the teacher-grounded term in the rewards that have one.
     """
 
     run: Any = "???"
@@ -75,6 +76,7 @@ class OracleConfig:
     lookahead: int = 8
     after: After = After.own
     problems: int = 500
+    grounding: float = 0.1
 
     def __post_init__(self) -> None:
         for exposure in self.exposures:
@@ -114,7 +116,7 @@ class OracleConfig:
 
     def path(self, record: Record, update: int) -> Path:
         """Return where a state is kept: a name for all that it depends on."""
-        depends = [record.fingerprint, self.exposures, self.lookahead, self.after.value, self.problems]
+        depends = [record.fingerprint, self.exposures, self.lookahead, self.after.value, self.problems, self.grounding]
         digest = hashlib.sha256(json.dumps(depends).encode()).hexdigest()[:16]
         return Path(self.output_dir) / "states" / f"{digest}-{update:05d}.json"
 
@@ -159,7 +161,7 @@ def measure_missing(config: OracleConfig, record: Record) -> None:
     missing = [update for update in config.states(record) if not config.path(record, update).exists()]
     if not missing:
         return
-    env = environment(record)
+    env = environment(record, config.grounding)
     env.reset()
     for decision in range(missing[-1] // record.run.env.hold_window + 1):
         update = env.trainer.updates_done
@@ -172,14 +174,16 @@ def measure_missing(config: OracleConfig, record: Record) -> None:
             env.step(np.array([record.exposures[decision]]))
 
 
-def environment(record: Record) -> ExposureEnv:
+def environment(record: Record, grounding: float) -> ExposureEnv:
     """Return the run's environment, which checks every update against the record.
 
-    Its progress signal is the probe NLL, which costs no generation; forks measure the others where they are needed.
+    Its progress signal is the probe NLL, which costs no generation; forks measure the others where they are needed. A
+    weight of the teacher-grounded term other than 0 has that term measured.
     """
     from envs.exposure_env import ExposureEnv
 
-    run = replace(record.run, reward=replace(record.run.reward, signal=ProgressSignal.probe_nll))
+    reward = replace(record.run.reward, kind=Kind.lookahead, signal=ProgressSignal.probe_nll, grounding=grounding)
+    run = replace(record.run, reward=reward)
     trainer = run.model.trainer(run, run.signal.build(run.exposure.cut), run.data.build(run.seed), Stopwatch())
     env = ExposureEnv(trainer, run.reward.rule(run.env.hold_window), run.train.updates, run.env.hold_window)
     env.on_update = record.check
@@ -190,7 +194,7 @@ def measured(config: OracleConfig, record: Record, env: ExposureEnv) -> dict[str
     """Fork the student at every exposure and return the state's row; the environment is left as it was."""
     snapshot, update = env.snapshot(), env.trainer.updates_done
     start, before = fork.glance(env.trainer, env.last), fork.answers(env.trainer, config.problems)
-    ways = fork.variants(record.run.reward, record.run.env.hold_window)
+    ways = fork.variants(record.run.reward, config.grounding, record.run.env.hold_window)
     ways = {name: way for name, way in ways.items() if way.signal in start.signals}
     marks = {"window": record.run.env.hold_window, "lookahead": config.lookahead}
     branches: list[dict[str, Any]] = []

@@ -87,6 +87,10 @@ class UpdateContext(Protocol):
     def update(self) -> int:
         """The student update being collected for, from 0: the key of what a signal draws at random."""
 
+    @property
+    def grounded(self) -> bool:
+        """Whether the reward has a teacher-grounded term; without one nobody needs g."""
+
     def total(self, value: float) -> float:
         """Return the sum of every rank's value; every rank must ask."""
 

@@ -30,6 +30,7 @@ class Collector:
 
     Attributes:
         size: sequences per teacher pass.
+        grounded: whether references are scored for the reward's teacher-grounded term.
         position: next position in the training stream.
         quantiles: of the training problems' difficulty; with ``position`` and ``update``, all there is to resume.
         update: number of the student update being collected for, from 0; part of every sample's key.
@@ -47,6 +48,7 @@ class Collector:
         stopwatch: Stopwatch,
         size: int,
         groups: int = 1,
+        grounded: bool = True,
     ) -> None:
         self.seed = seed
         self.task = task
@@ -57,6 +59,7 @@ class Collector:
         self.stopwatch = stopwatch
         self.size = size
         self.quantiles = RunningQuantiles(groups)
+        self.grounded = grounded
         self.position = 0
         self.update = 0
         self.tokens = dict.fromkeys(COUNTS, 0)

@@ -104,6 +104,7 @@ class DeepSpeedTrainer(StudentTrainer):
             self.stopwatch,
             run.train.micro_batch_size,
             run.env.groups,
+            grounded=run.reward.rule(run.env.hold_window).grounding != 0,
         )
         self.group_readings = GroupReadings(run.env.groups, self.ranks)
         rows = run.train.batch_size // self.ranks.size

@@ -119,16 +119,16 @@ def test_a_fork_at_the_runs_own_exposure_plays_what_the_run_played(make_run: Cal
     readings = state["branches"][0]["readings"][1:]
     for row, reading in zip(record.metrics[4:], readings, strict=True):
         assert (row["loss/optimised"], row["probe/nll_nats_per_token"]) == (reading["loss"], reading["probe_nll"])
-    rule = variants(run.reward, 2)["lookahead/probe_nll/rectified"].rule
+    rule = variants(run.reward, 0.1, 2)["lookahead/probe_nll/signed"].rule
     decisions = [json.loads(line) for line in (Path(run.output_dir) / "decisions.jsonl").read_text().splitlines()]
     assert rule.span == 3
-    assert state["branches"][0]["rewards"]["lookahead/probe_nll/rectified"] == decisions[2]["reward"]
+    assert state["branches"][0]["rewards"]["lookahead/probe_nll/signed"] == decisions[2]["reward"]
 
 
 def test_measuring_a_state_leaves_the_student_as_it_was(make_run: Callable[..., RunConfig]) -> None:
     run = make_run()
     record = read(Path(run.output_dir))
-    env = environment(record)
+    env = environment(record, 0.1)
     env.reset()
     env.step(np.array([record.exposures[0]]))
     before = weights.fingerprint(env.trainer.engine.module), env.state_dict()  # type: ignore[attr-defined]
@@ -185,11 +185,11 @@ def test_the_oracle_finds_the_best_exposure_of_a_surrogate(tmp_path: Path) -> No
     run = make_surrogate(tmp_path / "run", model=model)
     grid = [0.0, 0.25, 0.5, 0.75, 1.0]
     result = oracle(study(run, lookahead=8, exposures=grid, problems=5_000, after=After.held))
-    best = environment(read(Path(run.output_dir))).trainer.student.law.centre.item()  # type: ignore[attr-defined]
+    best = environment(read(Path(run.output_dir)), 0.0).trainer.student.law.centre.item()  # type: ignore[attr-defined]
     expected = min(grid, key=lambda exposure: abs(exposure - best))
     assert {state["best_exposure"] for state in result["states"]} == {expected}
     # Without noise the probe NLL is what is left to learn, so its signed drops order exposures as the gain does.
-    assert result["correlations"]["lookahead/probe_nll/signed/ungrounded"]["mean"] > 0.95
+    assert result["correlations"]["lookahead/probe_nll/signed"]["mean"] > 0.95
 
 
 def test_what_follows_the_window(surrogate_run: RunConfig) -> None:
@@ -268,12 +268,11 @@ def test_every_reward_is_paid_from_its_own_signal() -> None:
         for i in range(4)
     ]
     paid = {
-        name: way.reward(glances)
-        for name, way in variants(RewardConfig(lookahead=3, discount=0.5, grounding=0.1), 2).items()
+        name: way.reward(glances) for name, way in variants(RewardConfig(lookahead=3, discount=0.5), 0.1, 2).items()
     }
-    assert paid["lookahead/probe_nll/rectified/ungrounded"] == pytest.approx(0.2 + 0.25 * 0.5)
-    assert paid["lookahead/probe_nll/rectified"] == pytest.approx(0.2 + 0.25 * 0.5 - 0.2)
-    assert paid["lookahead/loss/signed/ungrounded"] == pytest.approx(-0.5 + 0.5 + 0.25 * 0.5)
+    assert paid["lookahead/probe_nll/rectified"] == pytest.approx(0.2 + 0.25 * 0.5)
+    assert paid["lookahead/probe_nll/rectified/grounded"] == pytest.approx(0.2 + 0.25 * 0.5 - 0.2)
+    assert paid["lookahead/loss/signed"] == pytest.approx(-0.5 + 0.5 + 0.25 * 0.5)
     assert paid["short_delay/probe_success/rectified"] == pytest.approx(0.5)
     assert paid["short_delay/loss/signed"] == pytest.approx(0.5)
     assert paid["one_step/answer_nll/signed"] == pytest.approx(1.0)

@@ -126,14 +126,14 @@ def test_look_ahead_of_one_is_the_first_drop_whatever_the_discount() -> None:
     [(Kind.lookahead, 8, 0.9, 0.1), (Kind.short_delay, 5, 1.0, 0.0), (Kind.one_step, 1, 1.0, 0.0)],
 )
 def test_kinds(kind: Kind, span: int, discount: float, grounding: float) -> None:
-    rule = RewardConfig(kind=kind).rule(hold_window=5)
+    rule = RewardConfig(kind=kind, grounding=0.1).rule(hold_window=5)
     assert (rule.span, rule.discount, rule.grounding) == (span, discount, grounding)
 
 
 def test_the_kinds_on_one_series() -> None:
     scores: list[float | None] = [None, -1.0, -1.0, -1.0]
-    for kind, expected in ((Kind.lookahead, 0.5625 - 0.1), (Kind.short_delay, 0.5), (Kind.one_step, 0.5)):
-        rule = RewardConfig(kind=kind, lookahead=3, discount=0.5).rule(hold_window=2)
+    for kind, expected in ((Kind.lookahead, 0.4375 - 0.1), (Kind.short_delay, 0.25), (Kind.one_step, 0.5)):
+        rule = RewardConfig(kind=kind, lookahead=3, discount=0.5, grounding=0.1).rule(hold_window=2)
         window = slice(0, rule.span + 1)
         assert rule(readings(SERIES[window], scores[window])).total == pytest.approx(expected)
 

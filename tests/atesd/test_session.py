@@ -129,7 +129,11 @@ def test_a_run_counts_what_it_spends(make_run: MakeRun) -> None:
     metrics = rows(run, "metrics.jsonl")
     spent = {key: sum(row[key] for row in metrics) for key in metrics[0] if "tokens" in key and "/length" not in key}
     assert summary["total/updates"] == 8
-    unspent = {"probe/tokens_generated", "tokens/scored_by_student"}  # by this signal and these rewards
+    unspent = {
+        "probe/tokens_generated",
+        "tokens/scored_by_student",
+        "tokens/scored_reference",
+    }  # by this signal and these rewards
     assert {key for key, total in spent.items() if not total} == unspent
     assert all(summary[f"total/{key}"] == total for key, total in spent.items())
     assert 0 < summary["total/seconds"] < summary["seconds"]["total"]
@@ -147,7 +151,7 @@ def test_rewards_in_the_log_follow_from_the_metrics(make_run: MakeRun) -> None:
     metrics, decisions = rows(run, "metrics.jsonl"), rows(run, "decisions.jsonl")
     nll = [row["probe/nll_nats_per_token"] for row in metrics]  # nll[i] is after update i + 1
     teacher = [row["teacher/reference_log_prob_nats_per_token"] for row in metrics]
-    progress = sum(0.5**i * max(0.0, nll[1 + i] - nll[2 + i]) for i in range(3))
+    progress = sum(0.5**i * (nll[1 + i] - nll[2 + i]) for i in range(3))
     grounded = (teacher[2] + 0.5 * teacher[3] + 0.25 * teacher[4]) / 1.75
     assert decisions[1]["reward"] == pytest.approx(progress + 0.25 * grounded)
     assert decisions[1]["matured_at"] == 5
@@ -349,7 +353,7 @@ def test_groups_have_rewards_of_their_own_and_resume_exactly(make_run: MakeRun) 
     assert len({row["exposure"] for row in decisions}) == 12
     second = next(row for row in decisions if (row["decision"], row["group"]) == (1, 2))
     nll = [row["group_2/probe/nll_nats_per_token"] for row in metrics]
-    progress = sum(0.9**i * max(0.0, nll[1 + i] - nll[2 + i]) for i in range(3))
+    progress = sum(0.9**i * (nll[1 + i] - nll[2 + i]) for i in range(3))
     assert second["reward/learning_progress"] == pytest.approx(progress)
     with pytest.raises(UserError, match=r"has env\.groups=3, .* only one exposure for all problems can be retraced"):
         retrace.read(Path(whole.output_dir))
