@@ -43,6 +43,7 @@ from atesd.trackers import Tracker
 from controllers.fixed import Fixed
 
 STOPPED_EXIT_CODE = 143
+LAUNCHERS = 'launch=ray needs pip install "atesd[ray]", and launch=slurm "atesd[slurm]"'
 
 
 def method(run: RunConfig, setting: Setting) -> tuple[str, Any, list[Controller], int]:
@@ -167,8 +168,9 @@ def main() -> None:
     try:
         _run()
     except (HydraException, OmegaConfBaseException) as error:
-        words = f"{error} {error.__cause__ or ''}".split()
-        sys.exit(f"error: {' '.join(words)}; --help lists every setting")
+        words = " ".join(f"{error} {error.__cause__ or ''}".split())
+        launcher = "hydra/launcher/" in words
+        sys.exit(f"error: {words}; {LAUNCHERS if launcher else '--help lists every setting'}")
 
 
 REGISTERED = (

@@ -20,7 +20,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from atesd.errors import UserError
 from atesd.logbook import changed, read_summary
@@ -68,8 +68,10 @@ def jobs(config: DictConfig) -> Iterator[tuple[Path, str]]:
         config: of the sweep, with Hydra's own node.
     """
     loader = GlobalHydra.instance().config_loader()
-    swept = [f"{key}={values}" for key, values in (config.hydra.sweeper.params or {}).items()]
-    overrides = OverridesParser.create(loader).parse_overrides([*swept, *config.hydra.overrides.task])
+    # Unresolved: what they refer to differs from run to run.
+    hydra: Any = OmegaConf.to_container(config.hydra, resolve=False)
+    swept = [f"{key}={values}" for key, values in (hydra["sweeper"]["params"] or {}).items()]
+    overrides = OverridesParser.create(loader).parse_overrides([*swept, *hydra["overrides"]["task"]])
     for batch in BasicSweeper.split_arguments(overrides, None):
         for chosen in batch:
             yield _settings(loader.load_sweep_config(config, chosen))
@@ -77,8 +79,9 @@ def jobs(config: DictConfig) -> Iterator[tuple[Path, str]]:
 
 def _settings(job: DictConfig) -> tuple[Path, str]:
     HydraConfig.instance().set_config(job)  # the default folder is made of Hydra's own settings
-    run = OmegaConf.masked_copy(job, [key for key in job if key != "hydra"])
-    return Path(job.output_dir), OmegaConf.to_yaml(run, resolve=True)
+    with read_write(job), open_dict(job):
+        del job["hydra"]
+    return Path(job.output_dir), OmegaConf.to_yaml(job, resolve=True)
 
 
 def played(folder: Path, settings: str) -> bool:
