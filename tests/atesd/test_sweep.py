@@ -129,7 +129,7 @@ def test_submitit_plays_runs_in_its_jobs(python: Python, tmp_path: Path) -> None
 @pytest.mark.slurm
 def test_a_slurm_job_has_one_core_and_a_limit(python: Python) -> None:
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="needs the extra slurm")
-    done = python("-m", "atesd.run", "-m", "launch=slurm", "--cfg", "hydra")
+    done = python("-m", "atesd.run", "launch=slurm", "--cfg", "hydra")
     launcher = OmegaConf.create(done.stdout).hydra.launcher
     assert launcher._target_.endswith("SlurmLauncher")
     assert (launcher.cpus_per_task, launcher.timeout_min) == (1, 240)
