@@ -45,6 +45,11 @@ class Finished:
     spent: dict[Budget, float | None]
 
     @property
+    def trained(self) -> bool:
+        """Return whether the student was updated at all; otherwise the run is its base model."""
+        return bool(self.spent[Budget.updates])
+
+    @property
     def task(self) -> str:
         """Return the settings of its problems, as text."""
         chosen = {key.removeprefix("data."): value for key, value in self.config.items() if key.startswith("data.")}

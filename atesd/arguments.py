@@ -38,8 +38,13 @@ def flat(text: str) -> dict[str, Any]:
     >>> flat("seed: 0\\ntrain:\\n  updates: 8")
     {'seed': 0, 'train.updates': 8}
     """
+    return _level(nested(text), "")
+
+
+def nested(text: str) -> Any:
+    """Return settings written as YAML."""
     # The parser in C: a comparison reads hundreds of these, and OmegaConf's own takes 20 times as long.
-    return _level(yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)), "")
+    return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
 def _level(settings: Any, prefix: str) -> dict[str, Any]:

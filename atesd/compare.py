@@ -3,7 +3,8 @@
 ``compare.json`` holds everything: a row per method over its seeds (``methods``), a row per declared contrast
 (``contrasts``), the runs left out and why (``excluded``), what the comparison matched, and what to beware of
 (``warnings``). ``compare.csv`` and ``compare.tex`` hold the table, ``*.png`` and ``report.html`` show it. Runs that
-differ in task, evaluation set, budget or code are refused, unless ``--allow-different``.
+differ in task, evaluation set, budget or code are refused, unless ``--allow-different``. Runs without an update are of
+the base model: they are named so (``bases``) and held to no budget.
 """
 
 from __future__ import annotations
@@ -129,9 +130,10 @@ def split(contrast: str, names: Sequence[str]) -> tuple[str, str]:
 
 def matched(config: CompareConfig, outcomes: Sequence[Outcome]) -> Row:
     """Return what the runs have, or should have, in common."""
-    spent = [counted(outcome, config.budget) for outcome in outcomes]
+    spent = [counted(outcome, config.budget) for outcome in outcomes if outcome.run.trained] or [0]
     return {
         "budget": {"matched": config.budget.name, "tolerance": config.tolerance, "low": min(spent), "high": max(spent)},
+        "bases": sorted({outcome.run.name for outcome in outcomes if not outcome.run.trained}),
         "checkpoint_rule": config.checkpoint_rule.name,
         "task": sorted({outcome.run.task for outcome in outcomes}),
         "evaluation_set": sorted({evaluation_set(outcome) for outcome in outcomes}),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from atesd import report_comparison
-from atesd.compare_table import number, span
+from atesd.compare_table import base_notes, number, span
 from atesd.report_page import Table
 from atesd.report_run import read
 
@@ -34,7 +34,8 @@ def tables(result: Row) -> Iterator[Table]:
             ("contrast", "pairs", "gain", "95 %", "p", "p, Holm", "detectable"),
             [_contrast(row) for row in result["contrasts"]],
         )
-    noted = [("warning", warning) for warning in result["warnings"]]
+    noted = [("base", note) for note in base_notes(result)]
+    noted += [("warning", warning) for warning in result["warnings"]]
     noted += [("left out", f"{row['run']}: {row['reason']}") for row in result["excluded"]]
     if noted:
         yield Table("Beware", "What weakens this comparison, and the runs that are not in it.", ("", ""), noted)

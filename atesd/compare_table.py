@@ -42,6 +42,7 @@ def span(row: Row, column: str) -> str:
 def lines(result: Row) -> Iterator[str]:
     """Yield the comparison as the terminal shows it."""
     yield "accuracy at matched {matched} ({low:g} to {high:g})".format(**result["budget"])
+    yield from (f"base: {note}" for note in base_notes(result))
     yield f"judged: checkpoint_rule={result['checkpoint_rule']}, {', '.join(result['evaluation_set'])}"
     yield ""
     width = max(len("method"), *(len(row["method"]) for row in result["methods"]))
@@ -57,6 +58,15 @@ def lines(result: Row) -> Iterator[str]:
     yield ""
     yield from (f"left out: {row['run']}: {row['reason']}" for row in result["excluded"])
     yield from (f"warning: {warning}" for warning in result["warnings"])
+
+
+def base_notes(result: Row) -> list[str]:
+    """Return what to know of each base model among the methods.
+
+    >>> base_notes({"bases": ["none"]})
+    ['none is the untrained model, held to no budget']
+    """
+    return [f"{name} is the untrained model, held to no budget" for name in result["bases"]]
 
 
 def contrasts(rows: list[Row]) -> Iterator[str]:
@@ -100,6 +110,7 @@ def latex(result: Row) -> str:
     heads = r"Method & $n$ & Accuracy (\%) & 95\,\% interval & IQM (\%) & Gain & $p_\mathrm{Holm}$ \\"
     rows = [latex_row(row) for row in table(result)]
     note = "Reference: {reference}. Matched budget: {budget[matched]}. Checkpoint: {checkpoint_rule}.".format(**result)
+    note = " ".join([note, *(f"{base}." for base in base_notes(result))])
     begin = [
         r"% needs \usepackage{booktabs}",
         f"% {note}",

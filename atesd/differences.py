@@ -46,8 +46,13 @@ def difference(what: str, values: Sequence[Any], outcomes: Sequence[Outcome]) ->
 
 
 def over_budget(outcomes: Sequence[Outcome], budget: Budget, tolerance: float) -> list[Difference]:
-    """Return the smallest and the largest budget spent where they differ by more than ``tolerance`` of the larger."""
-    spent = [(counted(outcome, budget), outcome) for outcome in outcomes]
+    """Return the smallest and the largest budget spent where they differ by more than ``tolerance`` of the larger.
+
+    A base model is no method that spent a budget, so it is held to none.
+    """
+    spent = [(counted(outcome, budget), outcome) for outcome in outcomes if outcome.run.trained]
+    if not spent:
+        return []
     least, most = (pick(spent, key=lambda each: each[0]) for pick in (min, max))
     if most[0] - least[0] <= tolerance * most[0]:
         return []

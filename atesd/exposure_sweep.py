@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from atesd.errors import UserError
 from atesd.logbook import Logbook, read_summary
+from atesd.sweep import jobs
 
 # The first updates, before the student has moved far, are where mismatch can be compared between exposures. ours
 EARLY_UPDATES = 20
@@ -142,16 +142,11 @@ def write(folders: list[Path], output: Path) -> None:
 class WriteTable(Callback):
     """Writes the table beside the runs once all runs of a multi-run are done."""
 
-    def __init__(self) -> None:
-        self.folders: list[Path] = []
-
-    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        self.folders.append(Path(config.output_dir))
-
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        folders = [folder for folder, _ in jobs(config)]
         # exposure=E/seed=N lie two levels below the folder of their model
-        for output in dict.fromkeys(folder.parents[1] for folder in self.folders):
-            write([folder for folder in self.folders if folder.parents[1] == output], output)
+        for output in dict.fromkeys(folder.parents[1] for folder in folders):
+            write([folder for folder in folders if folder.parents[1] == output], output)
 
 
 if __name__ == "__main__":

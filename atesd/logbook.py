@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import atesd
+from atesd.arguments import flat
 from atesd.errors import UserError
 from atesd.interfaces import State
 
 LOGS = ("metrics.jsonl", "decisions.jsonl", "evaluations.jsonl", "verdicts.jsonl", "rollouts.jsonl")
+# Settings that may change when a run is resumed: no number of the run depends on them.
+FREE = ("resume", "output_dir", "tracker")
 VERSIONED = ("torch", "transformers", "deepspeed", "gymnasium", "stable-baselines3", "numpy", "scipy")
 
 
@@ -103,6 +106,13 @@ def read_summary(folder: Path) -> dict[str, Any]:
     path = folder / "summary.json"
     summary: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     return summary
+
+
+def changed(folder: Path, settings: str) -> dict[str, tuple[Any, Any]]:
+    """Return the settings, old and new, in which a run differs from those given as YAML, the free ones aside."""
+    old, new = (flat(text) for text in ((folder / "config.yaml").read_text(), settings))
+    keys = [key for key in sorted(old | new) if not key.startswith(FREE)]
+    return {key: (old.get(key), new.get(key)) for key in keys if old.get(key) != new.get(key)}
 
 
 def refuse_existing(folder: Path) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from atesd.report_page import Page, Panel, Table, Tile
 from atesd.report_panels import EXPOSURE, MISMATCH, REALISED, SHARES, density, has_density, token_view
 from atesd.report_run import RecordedRun, Row, common_metrics, number
-from atesd.report_style import axis, band, colour, dash, figure, shade, spread
+from atesd.report_style import axis, band, colour, column, dash, figure, shade, spread
 
 Methods = Mapping[str, Sequence[RecordedRun]]
 Values = NDArray[np.float64]
@@ -137,15 +137,15 @@ def line(drawn: go.Figure, place: int, name: str, x: Sequence[float], values_SN:
         drawn.add_trace(band(x, _drawable(lows), _drawable(highs), colour(place), name, **trace))
     drawn.add_trace(
         go.Scatter(
-            x=x,
-            y=_drawable(means),
+            x=column(x),
+            y=column(_drawable(means)),
             legendgroup=name,
             mode="lines+markers",
             zorder=1,  # before every band, not only its own
             showlegend=False,
             line={"color": colour(place), "width": 2, "dash": dash(place)},
             marker={"size": 5 if len(x) < 40 else 1},
-            customdata=[[_told(low), _told(high)] for low, high in zip(lows, highs, strict=True)],
+            customdata=column([[_told(low), _told(high)] for low, high in zip(lows, highs, strict=True)]),
             hovertemplate="update %{x}: %{y:.4f} [%{customdata[0]}, %{customdata[1]}]<extra>" + name + "</extra>",
             **trace,
         )

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
+from atesd.arguments import nested
 from atesd.errors import UserError
 
 Row = dict[str, Any]
@@ -99,8 +98,7 @@ def read(folder: Path) -> RecordedRun:
         raise UserError(f"{folder} holds no run: there is no config.yaml; give the folder of one run")
     summary = _summary(folder / "summary.json")
     settings = (folder / "config.yaml").read_text()
-    config = OmegaConf.to_container(OmegaConf.create(settings))
-    assert isinstance(config, dict)
+    config = nested(settings)
     logs = {name: _rows(folder / f"{name}.jsonl") for name in ("metrics", "decisions", "evaluations", "rollouts")}
     run = RecordedRun(folder, bool(summary.get("complete")), settings, config, summary, **logs)  # type: ignore[arg-type]
     _check(run)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
+from numpy.typing import NDArray
 
 INK, SECOND, FAINT = "#1b3a5c", "#c8553d", "#8a94a0"
 # Okabe and Ito's colours, which colour-blind readers tell apart, without the yellow that vanishes on white.
@@ -85,11 +87,16 @@ def between(one: str, other: str, share: float) -> str:
     return "#" + "".join(f"{round(a + share * (b - a)):02x}" for a, b in zip(*ends, strict=True))
 
 
+def column(values: Sequence[Any]) -> NDArray[Any]:
+    """Return values as plotly takes them at once; through a list it walks item by item, several times."""
+    return np.array(values, dtype=object)
+
+
 def band(x: Sequence[float], low: Numbers, high: Numbers, colour: str, group: str, **trace: Any) -> go.Scatter:
     """Return the area between two lines; it belongs to the legend entry of its group."""
     return go.Scatter(
-        x=[*x, *reversed(x)],
-        y=[*high, *reversed(low)],
+        x=column([*x, *reversed(x)]),
+        y=column([*high, *reversed(low)]),
         mode="lines",
         fill="toself",
         fillcolor=shade(colour, 0.16),

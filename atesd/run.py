@@ -33,7 +33,7 @@ from atesd.arguments import flat
 from atesd.config import RunConfig
 from atesd.errors import UserError
 from atesd.interfaces import Controller, Setting
-from atesd.logbook import Logbook, read_summary, refuse_existing
+from atesd.logbook import Logbook, changed, read_summary, refuse_existing
 from atesd.observation import NAMES
 from atesd.progress import Display
 from atesd.segmentation import describe
@@ -43,9 +43,7 @@ from atesd.trackers import Tracker
 from controllers.fixed import Fixed
 
 STOPPED_EXIT_CODE = 143
-FAILED: list[str] = []
-# Settings that may change when a run is resumed: no number of the run depends on them.
-FREE = ("resume", "output_dir", "tracker")
+LAUNCHERS = 'launch=ray needs pip install "atesd[ray]", and launch=slurm "atesd[slurm]"'
 
 
 def method(run: RunConfig, setting: Setting) -> tuple[str, Any, list[Controller], int]:
@@ -103,13 +101,10 @@ def play(run: RunConfig, settings: str) -> dict[str, Any]:
 
 def refuse_changed(folder: Path, settings: str) -> None:
     """Raise ``UserError`` unless the folder holds a run of the same settings."""
-    stored = folder / "config.yaml"
-    if not stored.is_file():
+    if not (folder / "config.yaml").is_file():
         raise UserError(f"resume=true, but output_dir={folder} holds no run; leave resume out to start one")
-    old, new = (flat(text) for text in (stored.read_text(), settings))
-    changed = [key for key in sorted(old | new) if old.get(key) != new.get(key) and not key.startswith(FREE)]
-    if changed:
-        differences = ", ".join(f"{key} was {old.get(key)} and is {new.get(key)}" for key in changed)
+    if found := changed(folder, settings):
+        differences = ", ".join(f"{key} was {old} and is {new}" for key, (old, new) in found.items())
         raise UserError(f"resume=true with other settings than the run in {folder}: {differences}; use the old ones")
 
 
@@ -124,23 +119,34 @@ def refuse_two_methods(settings: DictConfig) -> None:
         )
 
 
+def checked(settings: DictConfig) -> RunConfig:
+    """Return the settings as dataclasses, which check themselves.
+
+    Raises:
+        UserError: a value is out of its range, or one without default is not given.
+    """
+    try:
+        run = OmegaConf.to_object(settings)
+    except MissingMandatoryValue as missing:
+        key = missing.full_key
+        raise UserError(f"{key} must be given and has no default; add {key}=… to the command") from missing
+    assert isinstance(run, RunConfig)
+    return run
+
+
 @hydra.main(config_path="pkg://configs", config_name="config", version_base="1.3")
 def _run(settings: DictConfig) -> None:
     quiet()
     try:
         refuse_two_methods(settings)
-        run = OmegaConf.to_object(settings)
-        assert isinstance(run, RunConfig)
+        run = checked(settings)
         if sweeping() and Path(run.output_dir).exists():
             run.resume = True  # a sweep that is started again goes on where it stopped
         play(run, OmegaConf.to_yaml(settings, resolve=True))
     except UserError as error:
-        if not sweeping():
-            sys.exit(f"error: {error}")
-        print(f"error: {settings.output_dir}: {error}", file=sys.stderr)
-        FAILED.append(str(settings.output_dir))  # the other runs of the sweep go on
-    except MissingMandatoryValue as missing:
-        sys.exit(f"error: {missing.full_key} must be given and has no default; add {missing.full_key}=… to the command")
+        if sweeping():
+            raise  # the other runs go on (atesd.sweep)
+        sys.exit(f"error: {error}")
     except Stopped:
         print(f"stopped; go on with resume=true output_dir={settings.output_dir}", file=sys.stderr)
         sys.exit(STOPPED_EXIT_CODE)
@@ -162,11 +168,10 @@ def main() -> None:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra hands its errors on instead of printing half of them
     try:
         _run()
-        if FAILED:
-            sys.exit(f"error: {len(FAILED)} runs failed: {', '.join(FAILED)}")
     except (HydraException, OmegaConfBaseException) as error:
-        words = f"{error} {error.__cause__ or ''}".split()
-        sys.exit(f"error: {' '.join(words)}; --help lists every setting")
+        words = " ".join(f"{error} {error.__cause__ or ''}".split())
+        launcher = "hydra/launcher/" in words
+        sys.exit(f"error: {words}; {LAUNCHERS if launcher else '--help lists every setting'}")
 
 
 REGISTERED = (

@@ -183,6 +183,43 @@ def test_budgets_within_the_tolerance_are_matched(tmp_path: Path) -> None:
     assert compare(config(tmp_path, budget=Budget.seconds, tolerance=0.1))["budget"]["high"] == 8.5
 
 
+def write_base(folder: Path) -> None:
+    """Write a run without an update: its one evaluation is of the base model, and it counted no tokens."""
+    unspent = {"updates": 0, "total/tokens/generated": None, "total/seconds": 0.0}
+    write_run(folder, [first(3), [], []], method="none", summary=unspent)
+    (folder / "metrics.jsonl").write_text("")
+    (folder / "decisions.jsonl").write_text("")
+    for log in ("evaluations.jsonl", "verdicts.jsonl"):
+        (folder / log).write_text((folder / log).read_text().splitlines(keepends=True)[0])
+
+
+@pytest.mark.parametrize("budget", [Budget.updates, Budget.tokens_generated, Budget.seconds])
+def test_a_base_model_is_named_and_held_to_no_budget(budget: Budget, tmp_path: Path) -> None:
+    write_run(tmp_path / "a", [first(3), first(3), first(6)], method="a")
+    write_base(tmp_path / "base")
+    result = compare(config(tmp_path, budget=budget))
+    assert (result["bases"], result["differences"]) == (["none"], [])
+    assert result["budget"]["low"] == result["budget"]["high"] == {"updates": 4, "seconds": 8.0}.get(budget.name, 1000)
+    told = "none is the untrained model, held to no budget"
+    assert f"base: {told}" in list(lines(result))
+    assert told in latex(result)
+    write(result, tmp_path / "out")
+    assert told in (tmp_path / "out/report.html").read_text()
+
+
+def test_two_trained_methods_are_held_to_the_budget_beside_a_base(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", [first(3), first(3), first(6)], method="a")
+    write_run(tmp_path / "b", [first(3), first(3), first(6)], method="b", summary={"total/seconds": 9.0})
+    write_base(tmp_path / "base")
+    with pytest.raises(UserError, match=r"budget seconds .*: 8\.0 \(.*a\), 9\.0 \(.*b\)"):
+        compare(config(tmp_path, budget=Budget.seconds))
+
+
+def test_base_models_alone_are_compared(tmp_path: Path) -> None:
+    write_base(tmp_path / "base")
+    assert compare(config(tmp_path))["budget"]["high"] == 0
+
+
 def test_a_budget_nobody_counted_is_refused(tmp_path: Path) -> None:
     write_run(tmp_path / "a", [[], [], []], summary={"total/flops": None})
     with pytest.raises(UserError, match=r"budget=flops: .*a did not count it"):

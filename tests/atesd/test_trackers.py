@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
+import sqlite3
+import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +24,7 @@ from atesd.registry import config_of, names
 from atesd.trackers import AppendOnly, NoTrackerConfig, TensorBoardConfig, Tracker, WandbConfig, WandbMode, page
 
 BEGIN = {"metrics.jsonl": -1, "evaluations.jsonl": -1}
+ROOT = Path(__file__).parent.parent.parent
 KEY = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -143,6 +149,36 @@ def test_wandb_offline_writes_the_run_and_no_key(tmp_path: Path, monkeypatch: py
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert any(path.suffix == ".wandb" for path in files)
     assert [path for path in files if KEY.encode() in path.read_bytes()] == []
+
+
+@pytest.mark.trackio
+def test_trackio_keeps_every_row_once_and_reaches_no_network(tmp_path: Path) -> None:
+    pytest.importorskip("trackio", reason="needs the extra trackio")
+    program = f"""
+import socket, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+connect = socket.socket.connect
+def local(self, address):
+    assert self.family == socket.AF_UNIX or address[0] in ("127.0.0.1", "::1", "localhost"), address
+    return connect(self, address)
+socket.socket.connect = local
+from pathlib import Path
+from atesd.trackers import TrackioConfig
+from test_trackers import BEGIN, play
+build = TrackioConfig(project="study").build
+play(build(Path("."), {{"seed": 0}}), -1, BEGIN, range(4))
+play(build(Path("."), {{"seed": 0}}), 3, {{"metrics.jsonl": 3, "evaluations.jsonl": 2}}, range(4, 6))
+"""
+    environment = os.environ | {"TRACKIO_DIR": str(tmp_path / "store"), "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment, check=True, timeout=120)
+    with closing(sqlite3.connect(tmp_path / "store/study.db")) as store:
+        rows = store.execute("select run_name, step, metrics from metrics order by id").fetchall()
+    shown = [(step, key, value) for _, step, row in rows for key, value in json.loads(row).items() if key != "update"]
+    assert len({name for name, _, _ in rows}) == 1
+    assert sorted(shown) == sorted(
+        [(update, "loss", update / 8) for update in range(1, 6)]
+        + [(update, "accuracy/mean", update / 100) for update in (0, 2, 4)]
+    )
 
 
 def test_no_tracker_has_a_key_among_its_settings() -> None:
