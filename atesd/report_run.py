@@ -100,7 +100,7 @@ def read(folder: Path) -> RecordedRun:
     settings = (folder / "config.yaml").read_text()
     config = nested(settings)
     logs = {name: _rows(folder / f"{name}.jsonl") for name in ("metrics", "decisions", "evaluations", "rollouts")}
-    run = RecordedRun(folder, bool(summary.get("complete")), settings, config, summary, **logs)  # type: ignore[arg-type]
+    run = RecordedRun(folder, bool(summary.get("complete")), settings, config, summary, **logs)
     _check(run)
     return run
 
