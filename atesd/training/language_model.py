@@ -19,11 +19,8 @@ from atesd.models import ModelConfig, Source
 from atesd.prompts import STYLES, PromptStyle
 from atesd.tasks.problem import Problem
 from atesd.training import sequences
-from atesd.training.adapter import merged
+from atesd.training.adapter import ADAPTER, merged
 from atesd.training.sequences import Sequences
-
-# Where a saved model with adapters keeps these beside its merged weights.
-ADAPTER = "adapter"
 
 
 @dataclass(frozen=True)
