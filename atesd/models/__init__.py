@@ -77,6 +77,10 @@ class ModelConfig(Config):
             )
         return Source(str(self.folder()))
 
+    def hub_name(self) -> str:
+        """Return what the hub calls this model; empty where it is not from there."""
+        return ""
+
     def frames(self, tokenizer: Any) -> Frames:
         """Return what surrounds this model's prompts.
 
@@ -129,6 +133,9 @@ class HfConfig(ModelConfig):
             )
         return Source(self.path, {"revision": self.revision})
 
+    def hub_name(self) -> str:
+        return "" if Path(self.path).exists() else self.path
+
     def frames(self, tokenizer: Any) -> Frames:
         return STYLES[self.style].frames(tokenizer, self.template, f"model.path={self.folder()}")
 
@@ -143,6 +150,9 @@ class PublishedConfig(HfConfig):
     def architecture(self) -> Path:
         """Return the file of its public architecture."""
         return EMBEDDED / f"{self.name}.json"
+
+    def hub_name(self) -> str:
+        return type(self).path
 
 
 @register("model", "smollm2_135m")
