@@ -51,11 +51,14 @@ class ModelConfig(Config):
     Attributes:
         style: its prompt templates in ``atesd.prompts``.
         dtype: of its weights; beside ``bfloat16`` DeepSpeed keeps what the optimizer changes in fp32.
+        pad_token: what fills rows up, for a tokenizer that names nothing for it: one of its own tokens. Fillings are
+            masked, so no number depends on it; the exported tokenizer names it.
     """
 
     path: str = "???"
     style: str = "testbed"
     dtype: Dtype = Dtype.float32
+    pad_token: str | None = None
 
     def __post_init__(self) -> None:
         if self.style not in STYLES:
