@@ -44,6 +44,10 @@ class Logbook:
         (self.folder / "config.yaml").write_text(config)
         self.summarise({"complete": False})
 
+    def settings(self) -> str:
+        """Return the run's config."""
+        return (self.folder / "config.yaml").read_text()
+
     def append(self, log: str, row: dict[str, Any]) -> None:
         """Add a row to a log; numbers JSON does not know are refused."""
         if self.writes:

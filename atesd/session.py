@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from atesd import model_card
 from atesd.budget import totals
 from atesd.checkpoints import Checkpoints
 from atesd.config import RunConfig
@@ -142,6 +143,10 @@ class Session:
                 figures.draw(self.logbook)
         self.trainer.any_rank(False)  # every process waits until the rows are written
         summary = self._summary() | describe | provenance()
+        if self.logbook.writes:
+            rows = self.logbook.rows("metrics.jsonl")
+            asked = [row["exposure/asked"] for row in rows if row.get("exposure/asked") is not None]
+            model_card.write(self.logbook.folder / "model", self.run, self.logbook.settings(), summary, asked)
         self.logbook.summarise(summary)
         return summary
 

@@ -51,11 +51,14 @@ class ModelConfig(Config):
     Attributes:
         style: its prompt templates in ``atesd.prompts``.
         dtype: of its weights; beside ``bfloat16`` DeepSpeed keeps what the optimizer changes in fp32.
+        pad_token: what fills rows up, for a tokenizer that names nothing for it: one of its own tokens. Fillings are
+            masked, so no number depends on it; the exported tokenizer names it.
     """
 
     path: str = "???"
     style: str = "testbed"
     dtype: Dtype = Dtype.float32
+    pad_token: str | None = None
 
     def __post_init__(self) -> None:
         if self.style not in STYLES:
@@ -76,6 +79,10 @@ class ModelConfig(Config):
                 f"model.path={self.folder()} holds no config.json; give the folder of a Hugging Face causal model"
             )
         return Source(str(self.folder()))
+
+    def hub_name(self) -> str:
+        """Return what the hub calls this model; empty where it is not from there."""
+        return ""
 
     def frames(self, tokenizer: Any) -> Frames:
         """Return what surrounds this model's prompts.
@@ -129,6 +136,9 @@ class HfConfig(ModelConfig):
             )
         return Source(self.path, {"revision": self.revision})
 
+    def hub_name(self) -> str:
+        return "" if Path(self.path).exists() else self.path
+
     def frames(self, tokenizer: Any) -> Frames:
         return STYLES[self.style].frames(tokenizer, self.template, f"model.path={self.folder()}")
 
@@ -143,6 +153,9 @@ class PublishedConfig(HfConfig):
     def architecture(self) -> Path:
         """Return the file of its public architecture."""
         return EMBEDDED / f"{self.name}.json"
+
+    def hub_name(self) -> str:
+        return type(self).path
 
 
 @register("model", "smollm2_135m")

@@ -10,6 +10,9 @@ from typing import Any
 from atesd.errors import UserError
 from atesd.registry import Config, register
 
+# Where a saved model with adapters keeps these beside its merged weights.
+ADAPTER = "adapter"
+
 
 @dataclass
 class LoraConfig(Config):

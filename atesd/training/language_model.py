@@ -19,11 +19,8 @@ from atesd.models import ModelConfig, Source
 from atesd.prompts import STYLES, PromptStyle
 from atesd.tasks.problem import Problem
 from atesd.training import sequences
-from atesd.training.adapter import merged
+from atesd.training.adapter import ADAPTER, merged
 from atesd.training.sequences import Sequences
-
-# Where a saved model with adapters keeps these beside its merged weights.
-ADAPTER = "adapter"
 
 
 @dataclass(frozen=True)
@@ -174,11 +171,16 @@ def words(config: ModelConfig) -> LanguageModel:
     source = config.source()
     transformers.utils.logging.disable_progress_bar()  # a bar per file would tear the run's own display
     tokenizer = _fetch(AutoTokenizer, source)
-    for token in ("pad_token", "eos_token"):
-        if getattr(tokenizer, token) is None:
-            raise UserError(
-                f"model.path={config.folder()}: its tokenizer has no {token}; set one and save the tokenizer again"
-            )
+    owner = f"model.path={config.folder()}: its tokenizer"
+    if tokenizer.eos_token is None:
+        raise UserError(f"{owner} has no eos_token; set one and save the tokenizer again")
+    remedy = f"name one of its own with model.pad_token=…, {tokenizer.eos_token!r} say"
+    if config.pad_token is not None:
+        if config.pad_token not in tokenizer.get_vocab():  # a new one would have no embedding
+            raise UserError(f"{owner} has no token {config.pad_token!r}; {remedy}")
+        tokenizer.pad_token = config.pad_token
+    if tokenizer.pad_token is None:
+        raise UserError(f"{owner} has no pad_token; {remedy}")
     frames = config.frames(tokenizer)
     return LanguageModel(Weightless(_fetch(AutoConfig, source)), tokenizer, STYLES[config.style], frames=frames)
 

@@ -10,6 +10,7 @@ falls the other way. A resumed run too is the same up to rounding. ``rollout=hf`
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -63,10 +64,6 @@ class VllmRollout(Rollout):
     """Samples from a copy of the student's weights in a vLLM engine."""
 
     def __init__(self, config: VllmRolloutConfig, language: LanguageModel) -> None:
-        if hasattr(language.model, "peft_config"):
-            raise UserError(
-                "rollout=vllm takes over whole weights, and lora adds adapters; take rollout=hf or lora=none"
-            )
         self.config = config
         self.language = language
         self.gap: float | None = None
@@ -79,6 +76,7 @@ class VllmRollout(Rollout):
         os.environ |= {name: os.environ.get(name, value) for name, value in ENVIRONMENT.items()}
         from vllm import LLM
         from vllm.platforms import current_platform
+        from vllm.v1.engine import core
 
         ranks = dist.get_world_size() if dist.is_initialized() else 1
         if ranks % self.config.tensor_parallel:
@@ -86,6 +84,10 @@ class VllmRollout(Rollout):
                 f"rollout.tensor_parallel={self.config.tensor_parallel} does not divide the {ranks} processes; choose "
                 "a divisor, or start more"
             )
+        if dist.is_initialized():
+            # An engine that is collected would end the processes' group as its own, and this one is the trainer's:
+            # the next run of a sweep, or the run itself, would be left without.
+            core.cleanup_dist_env_and_memory = gc.collect
         set_num_threads = torch.set_num_threads
         with TemporaryDirectory() as folder, _refusals():
             self.language.model.config.save_pretrained(folder)

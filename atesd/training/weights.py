@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +23,49 @@ def whole(
     return _gathered((name, parameter) for name, parameter in module.named_parameters() if wanted(parameter))
 
 
-def under_every_name(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Yield the same, a tied parameter under each of its names: as output head too, where that is the embedding."""
-    return _gathered(module.named_parameters(remove_duplicate=False))
+def under_every_name(model: Any) -> Iterator[tuple[str, Tensor]]:
+    """Yield every weight as an ordinary model has it, for a sampler with weights of its own; the model stays as it is.
+
+    A tied parameter comes under each of its names: as output head too, where that is the embedding. What an adapter
+    adds comes as part of the weight it adapts, W + alpha / r * B A (LoRA, arXiv 2106.09685, section 4.1), one layer at
+    a time. Every rank must iterate.
+    """
+    ordinary = model.get_base_model() if hasattr(model, "get_base_model") else model
+    layers = dict(ordinary.named_modules())
+    for name, parameter in ordinary.named_parameters(remove_duplicate=False):
+        layer, adapted, kind = name.rpartition(".base_layer.")
+        if adapted and kind == "weight":
+            yield f"{layer}.weight", _merged(layers[layer])
+        elif "lora_" not in name:  # peft's mark of an adapter's own parameters
+            yield from _gathered([(name.replace(".base_layer.", "."), parameter)])
+
+
+def _merged(layer: Any) -> Tensor:
+    """Return a layer's weight with what its active adapters add."""
+    with _whole_within(list(layer.parameters())), torch.no_grad():
+        merged: Tensor = layer.get_base_layer().weight.detach()
+        for adapter in layer.active_adapters:
+            merged = merged + layer.get_delta_weight(adapter)
+        return merged
 
 
 def _gathered(named: Iterable[tuple[str, nn.Parameter]]) -> Iterator[tuple[str, Tensor]]:
     for name, parameter in named:
-        if hasattr(parameter, "ds_id"):
-            import deepspeed
-
-            with deepspeed.zero.GatheredParameters([parameter]):
-                yield name, parameter.detach()
-        else:
+        with _whole_within([parameter]):
             yield name, parameter.detach()
+
+
+@contextmanager
+def _whole_within(parameters: list[nn.Parameter]) -> Iterator[None]:
+    """Gather what ZeRO-3 has sharded of the parameters."""
+    sharded = [parameter for parameter in parameters if hasattr(parameter, "ds_id")]
+    if not sharded:
+        yield
+        return
+    import deepspeed
+
+    with deepspeed.zero.GatheredParameters(sharded):
+        yield
 
 
 def trained(module: nn.Module) -> Iterator[tuple[str, Tensor]]:

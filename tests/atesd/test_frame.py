@@ -106,7 +106,7 @@ def test_a_template_that_does_not_serve_is_refused(template: str | None, message
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (tokenizer(pad=None), "its tokenizer has no pad_token"),
+        (tokenizer(pad=None), r"its tokenizer has no pad_token; .* model\.pad_token=…, '<\|end\|>' say"),
         (tokenizer("{{ messages[0].role }}"), "shows a user's turn 0 times"),
     ],
 )

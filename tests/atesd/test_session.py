@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import torch
+from huggingface_hub import ModelCard
 from omegaconf import OmegaConf
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
@@ -160,11 +161,14 @@ def test_rewards_in_the_log_follow_from_the_metrics(make_run: MakeRun) -> None:
 
 def test_saved_student_loads_and_is_the_trained_one(make_run: MakeRun, base_folder: Path) -> None:
     run = make_run()
-    play(run)
+    summary = play(run)
     model = AutoModelForCausalLM.from_pretrained(Path(run.output_dir) / "model", dtype=torch.float32)
     base = AutoModelForCausalLM.from_pretrained(base_folder, dtype=torch.float32)
     name, moved = next(iter(model.named_parameters()))
     assert not torch.equal(moved, dict(base.named_parameters())[name])
+    card = ModelCard.load(Path(run.output_dir) / "model" / "README.md")
+    assert card.data.library_name == "transformers"
+    assert f"| after training | {summary['accuracy/after']:.3f} |" in card.text
 
 
 def test_opsd_is_fixed_exposure_one_bit_for_bit(make_run: MakeRun) -> None:

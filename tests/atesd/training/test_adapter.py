@@ -14,9 +14,9 @@ from atesd.errors import UserError
 from atesd.exposure import Cut
 from atesd.stopwatch import Stopwatch
 from atesd.training import weights
-from atesd.training.adapter import LoraConfig, OpsdLoraConfig
+from atesd.training.adapter import ADAPTER, LoraConfig, OpsdLoraConfig, merged
 from atesd.training.deepspeed_trainer import DeepSpeedTrainer
-from atesd.training.language_model import ADAPTER, LanguageModel
+from atesd.training.language_model import LanguageModel
 from atesd.training.sequences import Sequences, collate, score
 
 Settings = Callable[..., RunConfig]
@@ -85,6 +85,23 @@ def test_a_snapshot_copies_the_adapters_and_comes_back(settings: Settings) -> No
     first = student.update(0.7), weights.fingerprint(student.engine.module)
     student.restore(snapshot)
     assert (student.update(0.7), weights.fingerprint(student.engine.module)) == first
+
+
+@pytest.mark.parametrize("stage", [0, 3])
+def test_a_sampler_gets_what_peft_merges_and_the_student_stays_as_it_was(stage: int, settings: Settings) -> None:
+    student = trainer(settings(stage=stage, lora=SMALL))
+    student.update(0.5)
+    for model in (student.engine.module, student.student.model):  # at stage 3 sharded, and its whole copy
+        before = weights.fingerprint(model)
+        sent = {name: weight.clone() for name, weight in weights.under_every_name(model)}
+        assert weights.fingerprint(model) == before
+        ordinary = merged(student.student.model)
+        assert sent.keys() == {name for name, _ in ordinary.named_parameters(remove_duplicate=False)}
+        for name, weight in ordinary.named_parameters(remove_duplicate=False):
+            assert (sent[name] - weight).abs().max() < 1e-6, name
+    base = dict(weights.under_every_name(student.student.model.unload()))
+    moved = {name for name, weight in base.items() if not torch.equal(sent[name], weight)}
+    assert len(moved) == 7 * 2  # projections of 2 layers
 
 
 def test_the_export_is_an_ordinary_model_and_an_adapter_of_its_base(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -226,43 +227,80 @@ def test_overlong_prompt_names_its_problem(settings: Settings, tmp_path: Path) -
         student.start(1.0)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("stage", "groups"), [(0, 1), (3, 1), (0, 3)])
-def test_two_processes_agree_with_one(language: LanguageModel, tmp_path: Path, stage: int, groups: int) -> None:
+ALONE = [sys.executable, "-m"]
+DEEPSPEED = ["deepspeed", "--num_gpus", "2", "--no_local_rank", "--master_port", "PORT", "--module"]
+TORCHRUN = ["torchrun", "--nproc_per_node", "2", "--master_port", "PORT", "--module"]
+
+
+def free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
+@pytest.fixture
+def launch(language: LanguageModel, tmp_path: Path) -> Callable[..., list[dict[str, float]]]:
+    """Return a function that launches a run of 4 updates with more settings, and returns its metrics."""
     language.save(tmp_path / "base")
-    overrides = [
+    shared = [
         "model=folder",
         f"model.path={tmp_path / 'base'}",
         "train.updates=4",
         "train.batch_size=8",
         "train.threads=1",
         "env.hold_window=2",
-        f"env.groups={groups}",
         "reward.lookahead=2",
+        "reward.grounding=0.1",
         "reward.probe_problems=9",
         "eval.every=2",
         "eval.problems=9",
         "eval.final_problems=9",
         "rollout.max_new_tokens=12",
-        f"deepspeed=zero{stage}",
     ]
-    launcher = [str(Path(sys.executable).parent / "deepspeed"), "--num_gpus", "2", "--no_local_rank"]
-    launcher += ["--master_port", str(29600 + 10 * groups + stage), "--module"]
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    scripts = Path(sys.executable).parent
+    environment = os.environ | {"PATH": f"{scripts}:{os.environ['PATH']}"}
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
         environment.pop(name, None)  # this process's own group
-    for output, launch in (("one", [sys.executable, "-m"]), ("two", launcher)):
-        command = [*launch, "atesd.run", *overrides, f"output_dir={tmp_path / output}"]
+
+    def run(launcher: list[str], *overrides: str) -> list[dict[str, float]]:
+        output = tmp_path / Path(launcher[0]).name
+        name, *how = [free_port() if word == "PORT" else word for word in launcher]
+        command = [str(scripts / name), *how, "atesd.run", *shared, *overrides, f"output_dir={output}"]
         finished = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
         assert finished.returncode == 0, finished.stdout + finished.stderr
-    one, two = (
-        [json.loads(line) for line in (tmp_path / o / "metrics.jsonl").read_text().splitlines()] for o in ("one", "two")
-    )
-    asked = [row["exposure/asked"] for row in one]
-    assert [row["exposure/asked"] for row in two] == pytest.approx(asked, rel=1e-12)
-    for key in ("loss/optimised", "teacher/reference_log_prob_nats_per_token"):
-        assert [row[key] for row in two] == pytest.approx([row[key] for row in one], rel=1e-4), key
-    assert [row["tokens/generated"] for row in two] == [row["tokens/generated"] for row in one]
+        return [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+
+    return run
+
+
+def column(rows: list[dict[str, float]], key: str) -> list[float]:
+    return [row[key] for row in rows]
+
+
+TOLERANCES = {
+    "exposure/asked": 1e-12,
+    "loss/optimised": 1e-4,
+    "teacher/reference_log_prob_nats_per_token": 1e-4,
+    "tokens/generated": 0,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("stage", "groups"), [(0, 1), (3, 1), (0, 3)])
+def test_two_processes_agree_with_one(stage: int, groups: int, launch: Callable[..., list[dict[str, float]]]) -> None:
+    one, two = (launch(how, f"env.groups={groups}", f"deepspeed=zero{stage}") for how in (ALONE, DEEPSPEED))
+    for key, tolerance in TOLERANCES.items():
+        assert column(two, key) == pytest.approx(column(one, key), rel=tolerance), key
     for alone, shared in zip(one, two, strict=True):
         by_group = [key for key in alone if key.startswith("group_")]
         assert {key: shared[key] for key in by_group} == pytest.approx({key: alone[key] for key in by_group}, rel=1e-3)
+
+
+@pytest.mark.slow
+def test_two_processes_agree_with_one_on_adapters_in_bf16(launch: Callable[..., list[dict[str, float]]]) -> None:
+    """Under the other launcher; 16 bits round differently in batches of other shapes."""
+    settings = ["deepspeed=zero2", "model.dtype=bfloat16", "lora=opsd", "lora.rank=4", "controller=fixed"]
+    settings += ["train.updates=2", "rollout.max_new_tokens=6", "eval.final_problems=2", "eval.rollouts=0"]
+    one, two = (launch(how, *settings) for how in (ALONE, TORCHRUN))
+    assert column(two, "loss/optimised") == pytest.approx(column(one, "loss/optimised"), rel=0.02)
+    assert column(two, "student/grad_norm") == pytest.approx(column(one, "student/grad_norm"), rel=0.02)

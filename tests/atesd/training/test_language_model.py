@@ -13,6 +13,7 @@ from atesd.models import ModelConfig
 from atesd.tasks.problem import Problem
 from atesd.training import testbed_model, weights
 from atesd.training.language_model import LanguageModel, load
+from atesd.training.sequences import score
 
 
 def test_prompts_of_the_testbed(language: LanguageModel, problem: Problem) -> None:
@@ -55,6 +56,27 @@ def test_a_saved_student_is_an_ordinary_folder(language: LanguageModel, tmp_path
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"model\.path=.*absent holds no config\.json; give the folder"):
         load(ModelConfig(path=str(tmp_path / "absent")))
+
+
+def test_a_tokenizer_without_a_pad_token_may_borrow_one_and_no_number_depends_on_it(
+    language: LanguageModel, tmp_path: Path
+) -> None:
+    own = language.tokenizer.pad_token
+    language.tokenizer.pad_token = None
+    language.save(tmp_path)
+    prompts, completions = [[4, 5, 6], [7]], [[8], [3, 4, 5]]
+    scored = []
+    for token in (own, "5"):
+        loaded = load(ModelConfig(path=str(tmp_path), pad_token=token))
+        assert loaded.tokenizer.pad_token == token
+        assert len(loaded.tokenizer) == len(language.tokenizer)
+        batch = loaded.collate(prompts, completions)
+        assert (batch.ids == loaded.pad_id).sum() >= 4
+        scored.append(score(loaded.model, batch, 2)[batch.completion_mask_BT.bool()])
+    assert torch.equal(*scored)
+    for token, message in ((None, "has no pad_token"), ("<new>", "has no token '<new>'")):
+        with pytest.raises(UserError, match=rf"{message}; name one of its own with model\.pad_token=…, '<eos>' say"):
+            load(ModelConfig(path=str(tmp_path), pad_token=token))
 
 
 def test_initialisation_is_keyed_and_leaves_the_global_generator_alone() -> None:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 
-from atesd.config import RunConfig
+from atesd.config import RunConfig, TrainConfig
 from atesd.errors import UserError
 from atesd.exposure import Cut
 from atesd.models import TinyConfig
 from atesd.stopwatch import Stopwatch
 from atesd.training import weights
+from atesd.training.adapter import LoraConfig
 from atesd.training.deepspeed_trainer import DeepSpeedTrainer
 from atesd.training.language_model import LanguageModel
 from atesd.training.rollout import HfRolloutConfig, VllmRolloutConfig
+from atesd.training.vllm_rollout import ENVIRONMENT
 
 installed = importlib.util.find_spec("vllm") is not None
 needs_vllm = pytest.mark.skipif(not installed, reason="vLLM is not installed; .ci/vllm brings it")
@@ -28,10 +34,16 @@ KEYS = [(0, 0, 1000 + row, 0) for row in range(5)]
 SETTINGS = {"model": TinyConfig(name="tiny"), "rollout": VllmRolloutConfig(max_new_tokens=8, kv_cache_gib=0.1)}
 
 
+ADAPTERS = {"lora": LoraConfig(name="small", rank=4, alpha=64), "train": TrainConfig(4, 5, 8, learning_rate=1e-2)}
+
+
+def trainer(run: RunConfig) -> DeepSpeedTrainer:
+    return DeepSpeedTrainer(run, run.signal.build(Cut.step), run.data.build(run.seed), Stopwatch())
+
+
 @pytest.fixture
 def student(settings: Callable[..., RunConfig]) -> DeepSpeedTrainer:
-    run = settings(**SETTINGS)
-    return DeepSpeedTrainer(run, run.signal.build(Cut.step), run.data.build(run.seed), Stopwatch())
+    return trainer(settings(**SETTINGS))
 
 
 @contextmanager
@@ -101,7 +113,8 @@ def test_samples_are_the_students_and_stay_so_over_updates(student: DeepSpeedTra
 
     snapshot = student.snapshot()
     reports = [student.update(exposure) for exposure in (0.5, 1.0)]
-    assert all(0 < report.metrics["rollout/logprob_gap"] < 1e-4 for report in reports)
+    # A student that is sure of itself may round to the very same numbers.
+    assert all(report.metrics["rollout/logprob_gap"] < 1e-4 for report in reports)
     assert student.stopwatch.seconds["sync"] > 0
     student.restore(snapshot)
     assert student.update(0.5).reading.loss == pytest.approx(reports[0].reading.loss, rel=1e-6)
@@ -110,6 +123,87 @@ def test_samples_are_the_students_and_stay_so_over_updates(student: DeepSpeedTra
         student.update(0.5)
     with pytest.raises(UserError, match=r"it samples from other weights, most likely those before a sync"):
         student.update(0.5)
+
+
+@pytest.mark.vllm
+@needs_vllm
+def test_what_adapters_add_is_part_of_what_is_sent(settings: Callable[..., RunConfig]) -> None:
+    student = trainer(settings(**SETTINGS, **ADAPTERS))
+    before = weights.fingerprint(student.student.model)
+    student.rollout.sync()
+    assert weights.fingerprint(student.student.model) == before
+    for _ in range(2):
+        student.update(0.5)
+        gap = gap_after(student)
+        assert gap is not None
+        assert gap < 1e-3
+    with no_sync(student):
+        student.update(0.5)
+    with pytest.raises(UserError, match=r"it samples from other weights, most likely those before a sync"):
+        student.rollout.generate(PROMPTS, KEYS)
+
+
+@pytest.mark.vllm
+@needs_vllm
+def test_an_engine_that_slept_wakes_for_its_weights_before_it_samples(
+    student: DeepSpeedTrainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the order: vLLM's CPU build keeps count of who sleeps, refuses samples meanwhile, and frees no memory."""
+    rollout = student.rollout
+    rollout.engine.llm_engine.vllm_config.model_config.enable_sleep_mode = True
+    executor = rollout.engine.llm_engine.model_executor
+    asleep, stream = [], weights.under_every_name
+
+    def watched(model: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+        asleep.append(set(executor.sleeping_tags))
+        return stream(model)
+
+    monkeypatch.setattr(weights, "under_every_name", watched)
+    student.update(0.5)  # sleeps, and wakes in its sync
+    assert not rollout.engine.llm_engine.is_sleeping()
+    rollout.sleep()
+    assert rollout.engine.llm_engine.is_sleeping()
+    move(student.student.model)  # and no sync: that of generate makes up for it
+    gap = gap_after(student)
+    assert gap is not None
+    assert gap < 1e-4
+    assert asleep == [{"kv_cache"}] * 2  # room for the weights, and none yet for the cache
+    assert not rollout.asleep
+
+
+@pytest.mark.vllm
+@needs_vllm
+def test_a_run_after_another_in_one_process_finds_its_group_of_processes(settings: Callable[..., RunConfig]) -> None:
+    for seed in (0, 1):  # a sweep
+        student = trainer(settings(**SETTINGS, seed=seed))
+        student.update(0.5)
+        del student
+        gc.collect()
+        assert dist.is_initialized()
+
+
+@pytest.mark.vllm
+@needs_vllm
+def test_an_exported_folder_loads_in_vllm(settings: Callable[..., RunConfig], tmp_path: Path) -> None:
+    from vllm import LLM, SamplingParams
+
+    run = settings(**{**SETTINGS, **ADAPTERS, "rollout": HfRolloutConfig(max_new_tokens=8)})
+    student = trainer(run)
+    for _ in range(2):
+        student.update(0.5)
+    student.export(tmp_path / "model")
+    os.environ |= ENVIRONMENT
+    engine = LLM(
+        str(tmp_path / "model"),
+        dtype="float32",
+        kv_cache_memory_bytes=2**26,
+        enforce_eager=True,
+        distributed_executor_backend="external_launcher",  # the trainer's processes are vLLM's
+    )
+    sampling = SamplingParams(temperature=0.0, max_tokens=8, stop_token_ids=[student.student.eos_id])
+    texts = [student.student.decode(prompt) for prompt in PROMPTS]
+    answers = engine.generate(texts, sampling, use_tqdm=False)
+    assert [list(answer.outputs[0].token_ids) for answer in answers] == student.rollout.generate(PROMPTS, None)
 
 
 @pytest.mark.vllm
