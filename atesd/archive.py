@@ -1,24 +1,21 @@
-"""Finished runs, read from their folders; those that cannot be compared are named and left out."""
+"""The complete runs below folders; those that cannot be compared are named and left out."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from atesd.arguments import flat
+from atesd.arguments import dotted
 from atesd.budget import Budget
 from atesd.errors import UserError
 from atesd.labels import label_all
+from atesd.recorded_run import RecordedRun, Row, Unusable, read, read_summary
 
 RUN_FILES = ("config.yaml", "summary.json", "metrics.jsonl")
-
-
-class LeftOut(Exception):
-    """A run that cannot be compared, and why."""
 
 
 @dataclass(frozen=True)
@@ -28,21 +25,45 @@ class Finished:
     Attributes:
         name: the settings' short name for the method (``atesd.labels``).
         config: dotted settings.
-        evaluations: the rows of ``evaluations.jsonl``.
-        probe_nll: after each student update, in nats per token.
-        verdicts: after which update which evaluation problem was answered right; empty for a run that did not say.
-        spent: every budget; None for one the run did not count.
     """
 
-    folder: str
+    recorded: RecordedRun
     name: str
-    seed: int
-    commit: str
     config: dict[str, Any]
-    evaluations: list[dict[str, Any]]
-    probe_nll: dict[int, float]
-    verdicts: dict[int, dict[str, bool]]
-    spent: dict[Budget, float | None]
+
+    @property
+    def folder(self) -> str:
+        return str(self.recorded.folder)
+
+    @property
+    def seed(self) -> int:
+        return int(self.recorded.summary["seed"])
+
+    @property
+    def commit(self) -> str:
+        return str(self.recorded.summary["commit"])
+
+    @property
+    def evaluations(self) -> list[Row]:
+        """Return the rows of ``evaluations.jsonl``."""
+        return self.recorded.evaluations
+
+    @cached_property
+    def probe_nll(self) -> dict[int, float]:
+        """Return the probe's NLL after each student update, in nats per token."""
+        return {row["update"]: row["probe/nll_nats_per_token"] for row in self.recorded.metrics}
+
+    @cached_property
+    def verdicts(self) -> dict[int, dict[str, bool]]:
+        """Return after which update which problem was answered right; empty for a run that did not say."""
+        return {row["update"]: _answers(row) for row in self.recorded.verdicts}
+
+    @cached_property
+    def spent(self) -> dict[Budget, float | None]:
+        """Return what it spent of every budget; None where it did not count."""
+        return {budget: self.recorded.summary.get(budget.value) for budget in Budget} | {
+            Budget.updates: self.recorded.summary["updates"]
+        }
 
     @property
     def trained(self) -> bool:
@@ -67,11 +88,12 @@ def collect(paths: Sequence[Path]) -> tuple[list[Finished], list[dict[str, str]]
     found, excluded = [], []
     for folder in folders.values():
         try:
-            found.append((folder, *read(folder)))
-        except LeftOut as left_out:
-            excluded.append({"run": str(folder), "reason": str(left_out)})
-    names = label_all([(summary["method"], config) for _, summary, config, _ in found])
-    return [finished(*parts, name) for parts, name in zip(found, names, strict=True)], excluded
+            found.append(read_complete(folder))
+        except Unusable as why:
+            excluded.append({"run": str(folder), "reason": why.reason})
+    configs = [dotted(run.config) for run in found]
+    names = label_all([(run.summary["method"], config) for run, config in zip(found, configs, strict=True)])
+    return list(map(Finished, found, names, configs)), excluded
 
 
 def expand(path: Path) -> list[Path]:
@@ -93,65 +115,15 @@ def _below(path: Path) -> Iterator[str]:
             yield folder
 
 
-def read(folder: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, list[dict[str, Any]]]]:
-    """Return a complete run's summary, dotted settings, and rows per log.
+def read_complete(folder: Path) -> RecordedRun:
+    """Return the complete run in a folder.
 
     Raises:
-        LeftOut: it is not complete, or its files are damaged.
+        Unusable: it is not complete, or its files are damaged.
     """
-    summary = _summary(folder)
-    if not (folder / "config.yaml").is_file():
-        raise LeftOut("config.yaml is missing")
-    rows = {log: _rows(folder / log) for log in ("metrics.jsonl", "evaluations.jsonl", "verdicts.jsonl")}
-    if len(rows["metrics.jsonl"]) != summary["updates"]:
-        raise LeftOut(f"metrics.jsonl has {len(rows['metrics.jsonl'])} of {summary['updates']} rows")
-    if not rows["evaluations.jsonl"] or rows["evaluations.jsonl"][-1]["update"] != summary["updates"]:
-        raise LeftOut(f"evaluations.jsonl does not hold the evaluation after update {summary['updates']}")
-    return summary, flat((folder / "config.yaml").read_text()), rows
-
-
-def _summary(folder: Path) -> dict[str, Any]:
-    path = folder / "summary.json"
-    if not path.is_file():
-        raise LeftOut("summary.json is missing")
-    try:
-        summary: dict[str, Any] = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise LeftOut(f"summary.json is damaged ({error})") from error
-    if not summary.get("complete"):
-        raise LeftOut("still going, or stopped: summary.json says it is not complete")
-    return summary
-
-
-def _rows(path: Path) -> list[dict[str, Any]]:
-    lines = path.read_text().split("\n") if path.is_file() else [""]
-    if lines.pop():
-        raise LeftOut(f"{path.name} is truncated: its last row has no end")
-    rows = []
-    for number, line in enumerate(lines, 1):
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            raise LeftOut(f"{path.name} is damaged in row {number} ({error})") from error
-    return rows
-
-
-def finished(
-    folder: Path, summary: dict[str, Any], config: dict[str, Any], rows: dict[str, list[dict[str, Any]]], name: str
-) -> Finished:
-    """Return the run with these contents."""
-    spent = {budget: summary.get(budget.value) for budget in Budget}
-    return Finished(
-        folder=str(folder),
-        name=name,
-        seed=summary["seed"],
-        commit=summary["commit"],
-        config=config,
-        evaluations=rows["evaluations.jsonl"],
-        probe_nll={row["update"]: row["probe/nll_nats_per_token"] for row in rows["metrics.jsonl"]},
-        verdicts={row["update"]: _answers(row) for row in rows["verdicts.jsonl"]},
-        spent=spent | {Budget.updates: summary["updates"]},
-    )
+    if not read_summary(folder).get("complete"):  # asked first: the logs of a run that still goes may end anywhere
+        raise Unusable(folder, "still going, or stopped: summary.json says it is not complete")
+    return read(folder)
 
 
 def _answers(row: dict[str, Any]) -> dict[str, bool]:

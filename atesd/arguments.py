@@ -38,7 +38,7 @@ def flat(text: str) -> dict[str, Any]:
     >>> flat("seed: 0\\ntrain:\\n  updates: 8")
     {'seed': 0, 'train.updates': 8}
     """
-    return _level(nested(text), "")
+    return dotted(nested(text))
 
 
 def nested(text: str) -> Any:
@@ -47,10 +47,11 @@ def nested(text: str) -> Any:
     return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
-def _level(settings: Any, prefix: str) -> dict[str, Any]:
+def dotted(settings: Any, prefix: str = "") -> dict[str, Any]:
+    """Return nested settings as one level of dotted keys."""
     if not isinstance(settings, dict):
         return {prefix: settings}
-    nested = (_level(value, f"{prefix}.{name}".strip(".")) for name, value in settings.items())
+    nested = (dotted(value, f"{prefix}.{name}".strip(".")) for name, value in settings.items())
     return {key: value for level in nested for key, value in level.items()}
 
 

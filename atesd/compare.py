@@ -19,7 +19,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from atesd import compare_table
-from atesd.archive import collect
+from atesd.archive import Finished, collect
 from atesd.arguments import run_main, settings
 from atesd.budget import Budget
 from atesd.checkpoint_rule import CheckpointRule, Outcome
@@ -70,13 +70,12 @@ class CompareConfig:
             raise UserError(f"resamples must be at least 1, got {self.resamples}")
 
 
-def compare(config: CompareConfig) -> dict[str, Any]:
-    """Return the comparison, as ``compare.json`` holds it.
+def compare(config: CompareConfig, runs: Sequence[Finished], excluded: Sequence[Row]) -> dict[str, Any]:
+    """Return the comparison of runs, as ``compare.json`` holds it; those excluded are in it with the reason.
 
     Raises:
         UserError: no run is complete, the runs differ in what they must share, or a name is no method.
     """
-    runs, excluded = collect([Path(run) for run in config.runs])
     if not runs:
         raise UserError(f"no complete run to compare: {'; '.join('{run}: {reason}'.format(**row) for row in excluded)}")
     outcomes = [config.checkpoint_rule.outcome(run) for run in runs]
@@ -94,7 +93,7 @@ def compare(config: CompareConfig) -> dict[str, Any]:
         "level": LEVEL,
         "methods": sorted(methods, key=lambda row: -float(row["mean"])),
         "contrasts": contrasts,
-        "excluded": excluded,
+        "excluded": list(excluded),
         "differences": found,
         "warnings": _different(found) + warnings(groups, contrasts, plan),
     }
@@ -145,7 +144,7 @@ def _different(found: Sequence[Difference]) -> list[str]:
     return [f"compared all the same ({FLAG}): {sentence([each])}" for each in found]
 
 
-def write(result: dict[str, Any], folder: Path) -> None:
+def write(result: dict[str, Any], runs: Sequence[Finished], folder: Path) -> None:
     """Write ``compare.json``, ``compare.csv``, ``compare.tex``, figures and ``report.html``.
 
     Raises:
@@ -160,7 +159,7 @@ def write(result: dict[str, Any], folder: Path) -> None:
     from atesd import compare_figures, compare_page
 
     compare_figures.draw(result, folder)
-    compare_page.write(result, folder / "report.html")
+    compare_page.write(result, runs, folder / "report.html")
 
 
 def command_line(arguments: Sequence[str]) -> CompareConfig:
@@ -182,8 +181,9 @@ def command_line(arguments: Sequence[str]) -> CompareConfig:
 def main() -> None:
     """Compare the runs of the command line."""
     config = command_line(sys.argv[1:])
-    result = compare(config)
-    write(result, Path(config.output_dir))
+    runs, excluded = collect([Path(run) for run in config.runs])
+    result = compare(config, runs, excluded)
+    write(result, runs, Path(config.output_dir))
     for line in compare_table.lines(result):
         print(line)
     print(f"written to {config.output_dir}")

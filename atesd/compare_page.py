@@ -1,26 +1,23 @@
-"""The page of a comparison: ``report.html``, from ``compare.json``'s content and the runs it names."""
+"""The page of a comparison: ``report.html``, from ``compare.json``'s content and the runs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from atesd import report_comparison
+from atesd.archive import Finished
 from atesd.compare_table import base_notes, number, span
 from atesd.report_page import Table
-from atesd.report_run import read
 
 Row = dict[str, Any]
 
 
-def write(result: Row, path: Path) -> None:
-    """Write the page.
-
-    Raises:
-        UserError: a run's files are damaged.
-    """
-    methods = {row["method"]: [read(Path(run["run"])) for run in row["runs"]] for row in result["methods"]}
+def write(result: Row, runs: Sequence[Finished], path: Path) -> None:
+    """Write the page of a comparison of these runs."""
+    recorded = {run.folder: run.recorded for run in runs}
+    methods = {row["method"]: [recorded[run["run"]] for run in row["runs"]] for row in result["methods"]}
     report_comparison.page(methods, list(tables(result))).write(path)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import Enum
 
+import numpy as np
+
 from atesd.statistics import Values
 
 # Up to this many sign flips all are tried: 14 pairs. Beyond, so many are drawn. ours
@@ -110,9 +112,18 @@ def t_interval(values: Values, confidence: float = 0.95) -> tuple[float | None, 
     >>> [round(bound, 3) for bound in t_interval(np.array([1.0, 2.0, 3.0]))]
     [-0.484, 4.484]
     """
-    from scipy import stats
-
     if len(values) < 2:
         return None, None
-    half = float(stats.t.ppf((1 + confidence) / 2, len(values) - 1)) * float(stats.sem(values))
-    return float(values.mean()) - half, float(values.mean()) + half
+    means, halves = t_spread(values, confidence)
+    return float(means - halves), float(means + halves)
+
+
+def t_spread(values: Values, confidence: float = 0.95) -> tuple[Values, Values]:
+    """Return the mean over the first axis and half the width of Student's interval; of one value that is nan."""
+    from scipy.special import stdtrit  # of scipy.stats.t, without a distribution object per call
+
+    count = len(values)
+    if count < 2:
+        return values.mean(axis=0), np.full(values.shape[1:], np.nan)
+    quantile = stdtrit(count - 1, (1 + confidence) / 2)
+    return values.mean(axis=0), quantile * (values.std(axis=0, ddof=1) / np.sqrt(count))

@@ -14,8 +14,8 @@ from typing import Any
 from atesd import report_panels
 from atesd.arguments import run_main
 from atesd.errors import UserError
+from atesd.recorded_run import RecordedRun, Row, read
 from atesd.report_page import Page, Panel, Table, Tile
-from atesd.report_run import RecordedRun, Row, read
 from atesd.statistics import newcombe
 
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
+from math import isnan
 from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from atesd.pairs import t_spread
+from atesd.recorded_run import RecordedRun, Row, common_metrics, number
 from atesd.report_page import Page, Panel, Table, Tile
 from atesd.report_panels import EXPOSURE, MISMATCH, REALISED, SHARES, density, has_density, token_view
-from atesd.report_run import RecordedRun, Row, common_metrics, number
-from atesd.report_style import axis, band, colour, column, dash, figure, shade, spread
+from atesd.report_style import Figure, band, bar, colour, dash, figure, scatter, shade, spread
+from atesd.statistics import Values
 
 Methods = Mapping[str, Sequence[RecordedRun]]
-Values = NDArray[np.float64]
 # Phases with a colour of their own. ours
 NAMED_PHASES = 6
 SEEDS = "the band is the 95 % t-interval over seeds"
@@ -87,14 +88,8 @@ def interval(values: ArrayLike) -> tuple[float, float, float]:
 
 def intervals(values_SN: Values) -> tuple[Values, Values, Values]:
     """Return mean and 95 % t-interval over seeds, the first axis, of every column."""
-    from scipy import stats
-
-    seeds = len(values_SN)
-    means = values_SN.mean(axis=0)
-    if seeds == 1:
-        return means, np.full_like(means, np.nan), np.full_like(means, np.nan)
-    half = stats.t.ppf(0.975, seeds - 1) * values_SN.std(axis=0, ddof=1) / np.sqrt(seeds)
-    return means, means - half, means + half
+    means, halves = t_spread(values_SN)
+    return means, means - halves, means + halves
 
 
 def told(found: tuple[float, float, float]) -> str:
@@ -130,22 +125,22 @@ def method_table(methods: Methods) -> Panel:
     return table_panel(Table("Methods", caption, heads, rows))
 
 
-def line(drawn: go.Figure, place: int, name: str, x: Sequence[float], values_SN: Values, **trace: Any) -> None:
+def line(drawn: Figure, place: int, name: str, x: Sequence[float], values_SN: Values, **trace: Any) -> None:
     """Draw a method's mean over seeds and its band."""
     means, lows, highs = intervals(values_SN)
     if len(values_SN) > 1:
-        drawn.add_trace(band(x, _drawable(lows), _drawable(highs), colour(place), name, **trace))
-    drawn.add_trace(
-        go.Scatter(
-            x=column(x),
-            y=column(_drawable(means)),
+        drawn.data.append(band(x, _drawable(lows), _drawable(highs), colour(place), name, **trace))
+    drawn.data.append(
+        scatter(
+            x=x,
+            y=_drawable(means),
             legendgroup=name,
             mode="lines+markers",
             zorder=1,  # before every band, not only its own
             showlegend=False,
             line={"color": colour(place), "width": 2, "dash": dash(place)},
             marker={"size": 5 if len(x) < 40 else 1},
-            customdata=column([[_told(low), _told(high)] for low, high in zip(lows, highs, strict=True)]),
+            customdata=list(zip(_told(lows), _told(highs), strict=True)),
             hovertemplate="update %{x}: %{y:.4f} [%{customdata[0]}, %{customdata[1]}]<extra>" + name + "</extra>",
             **trace,
         )
@@ -153,16 +148,15 @@ def line(drawn: go.Figure, place: int, name: str, x: Sequence[float], values_SN:
 
 
 def _drawable(values: Values) -> list[float | None]:
-    return [None if np.isnan(value) else round(float(value), 6) for value in values]
+    return [None if isnan(value) else round(value, 6) for value in values.tolist()]
 
 
-def _told(value: float) -> str:
-    return "-" if np.isnan(value) else f"{value:.4f}"
+def _told(values: Values) -> list[str]:
+    return ["-" if isnan(value) else f"{value:.4f}" for value in values.tolist()]
 
 
-def common(runs: Sequence[RecordedRun], rows: Callable[[RecordedRun], Mapping[int, Any]]) -> tuple[list[int], Values]:
+def common(found: Sequence[Mapping[int, float]]) -> tuple[list[int], Values]:
     """Return the updates that all runs have a value at, and those values [seeds, updates]."""
-    found = [rows(run) for run in runs]
     updates = sorted(set.intersection(*(set(each) for each in found)))
     return updates, np.array([[each[update] for update in updates] for each in found], dtype=np.float64)
 
@@ -171,7 +165,7 @@ def accuracy(methods: Methods) -> Panel:
     """Return accuracy over updates."""
     drawn = figure("student updates", "accuracy")
     for place, (name, runs) in enumerate(methods.items()):
-        updates, values = common(runs, lambda run: {row["update"]: row["mean"] for row in run.evaluations})
+        updates, values = common([{row["update"]: row["mean"] for row in run.evaluations} for run in runs])
         line(drawn, place, name, updates, values)
     caption = f"Share of evaluation problems answered right, greedily: mean over seeds; {SEEDS}."
     return Panel("Accuracy over updates", caption, drawn)
@@ -179,15 +173,16 @@ def accuracy(methods: Methods) -> Panel:
 
 def final(methods: Methods) -> Panel:
     """Return accuracy after training, a dot per run and the mean with its interval."""
-    drawn = figure("accuracy after training", "")
     names = list(methods)
+    ticks = {"tickvals": list(range(len(names))), "ticktext": names, "range": [len(names) - 0.5, -0.5]}
+    drawn = figure("accuracy after training", "", yaxis=ticks, showlegend=False, height=max(340, 90 + 34 * len(names)))
     for place, (name, runs) in enumerate(methods.items()):
         values = last_accuracies(runs)
         mean, low, high = interval(values)
         bars = spread([mean], [low], [high]) if len(runs) > 1 else None
         seeds = [f"seed {run.seed}" for run in runs]
-        drawn.add_trace(
-            go.Scatter(
+        drawn.data.append(
+            scatter(
                 x=values,
                 y=[place + 0.18] * len(values),
                 mode="markers",
@@ -197,8 +192,8 @@ def final(methods: Methods) -> Panel:
                 hovertemplate="%{text}: %{x:.4f}<extra>" + name + "</extra>",
             )
         )
-        drawn.add_trace(
-            go.Scatter(
+        drawn.data.append(
+            scatter(
                 x=[mean],
                 y=[place],
                 error_x=bars,
@@ -208,23 +203,21 @@ def final(methods: Methods) -> Panel:
                 hovertemplate=f"mean %{{x:.4f}}, {told((mean, low, high))}<extra>{name}</extra>",
             )
         )
-    drawn.update_layout(showlegend=False, height=max(340, 90 + 34 * len(names)))
-    drawn.update_yaxes(tickvals=list(range(len(names))), ticktext=names, range=[len(names) - 0.5, -0.5])
     caption = "A dot per seed; the diamond is the mean, the bar its 95 % t-interval over seeds."
     return Panel("Accuracy after training", caption, drawn)
 
 
 def metric(runs: Sequence[RecordedRun], key: str) -> tuple[list[int], Values]:
     """Return the updates at which all runs measured a metric, and its values [seeds, updates]."""
-    return common(
-        runs,
-        lambda run: {row["update"]: value for row in run.metrics if (value := number(row.get(key))) is not None},
-    )
+    count = min(len(run.metrics) for run in runs)
+    values = np.array([run.columns[key][:count] for run in runs])
+    held = np.isfinite(values).all(axis=0)
+    return (np.flatnonzero(held) + 1).tolist(), np.compress(held, values, axis=1)
 
 
 def over_updates(methods: Methods) -> Panel:
     """Return exposure over updates."""
-    drawn = figure("student updates", "exposure, realised", yaxis_range=SHARES)
+    drawn = figure("student updates", "exposure, realised", yaxis={"range": SHARES})
     for place, name, runs in exposed(methods):
         line(drawn, place, name, *metric(runs, REALISED))
     caption = f"Share of the reference's segments that the teacher was shown: mean over seeds; {SEEDS}."
@@ -241,10 +234,11 @@ def exposed(methods: Methods) -> Iterator[tuple[int, str, Sequence[RecordedRun]]
 def mismatch(methods: Methods) -> Iterator[Panel]:
     """Yield each measure of mismatch against exposure, a dot per run."""
     for key, (title, measure) in MISMATCH.items():
-        drawn = figure("exposure, realised, mean over updates", measure, xaxis_range=SHARES)
+        along = {"xaxis": {"range": SHARES}, "yaxis": {"rangemode": "tozero"}}
+        drawn = figure("exposure, realised, mean over updates", measure, **along)
         for place, name, runs in exposed(methods):
-            drawn.add_trace(
-                go.Scatter(
+            drawn.data.append(
+                scatter(
                     x=[run.mean(REALISED) for run in runs],
                     y=[run.mean(key) for run in runs],
                     mode="markers",
@@ -255,19 +249,18 @@ def mismatch(methods: Methods) -> Iterator[Panel]:
                     hovertemplate="%{text}<br>exposure %{x:.3f}<br>" + f"{measure}: %{{y:.4f}}<extra>{name}</extra>",
                 )
             )
-        drawn.update_yaxes(rangemode="tozero")
         caption = f"Mismatch between the exposed teacher and the student: {measure}, mean over updates. A dot per run."
         yield Panel(f"{title} against exposure", caption, drawn)
 
 
 def densities(methods: Methods) -> Iterator[Panel]:
     """Yield the policies' densities over updates, averaged over seeds."""
-    drawn = figure("student updates", "exposure", yaxis_range=SHARES)
+    drawn = figure("student updates", "exposure", yaxis={"range": SHARES})
     for name, runs in methods.items():
         if all(has_density(run) for run in runs):
             for group in runs[0].groups:
                 choice = f"{name}, group {group}" if len(runs[0].groups) > 1 else name
-                drawn.add_trace(density(list(runs), group).update(meta={"choice": choice}))
+                drawn.data.append(density(list(runs), group) | {"meta": {"choice": choice}})
     if drawn.data:
         caption = (
             "The Beta density over exposure that the controller drew from, averaged over seeds (darker is denser)."
@@ -277,15 +270,16 @@ def densities(methods: Methods) -> Iterator[Panel]:
 
 def difficulty(methods: Methods) -> Panel:
     """Return accuracy after training per difficulty."""
-    drawn = figure("difficulty", "accuracy after training", yaxis_range=SHARES)
     ends = {name: [run.evaluations[-1]["by_difficulty"] for run in runs] for name, runs in methods.items()}
     levels = sorted({level for found in ends.values() for each in found for level in each}, key=int)
+    ticks = {"tickvals": list(range(len(levels))), "ticktext": levels, "range": [-0.5, len(levels) - 0.5]}
+    drawn = figure("difficulty", "accuracy after training", yaxis={"range": SHARES}, xaxis=ticks)
     for place, (name, found) in enumerate(ends.items()):
         held = [level for level in levels if all(level in each for each in found)]
         means, lows, highs = intervals(np.array([[each[level]["mean"] for level in held] for each in found]))
         shift = 0.6 * ((place + 0.5) / len(ends) - 0.5)
-        drawn.add_trace(
-            go.Scatter(
+        drawn.data.append(
+            scatter(
                 x=[levels.index(level) + shift for level in held],
                 y=_drawable(means),
                 error_y=spread(means.tolist(), lows.tolist(), highs.tolist()) if len(found) > 1 else None,
@@ -296,7 +290,6 @@ def difficulty(methods: Methods) -> Panel:
                 hovertemplate=f"%{{y:.3f}}<extra>{name}</extra>",
             )
         )
-    drawn.update_xaxes(tickvals=list(range(len(levels))), ticktext=levels, range=[-0.5, len(levels) - 0.5])
     caption = "Mean over seeds after training, by the task's difficulty; bars are 95 % t-intervals over seeds."
     return Panel("Accuracy by difficulty", caption, drawn)
 
@@ -306,7 +299,7 @@ def rewards(methods: Methods) -> Iterator[Panel]:
     drawn = figure("student updates done when decided", "")
     for key in ("reward", "reward/learning_progress", "reward/teacher_grounded"):
         for place, name, runs in exposed(methods):
-            updates, values = common(runs, lambda run, key=key: paid(run, key))  # type: ignore[misc]
+            updates, values = common([paid(run, key) for run in runs])
             if updates:
                 line(drawn, place, name, updates, values, meta={"choice": key})
     if drawn.data:
@@ -349,7 +342,8 @@ def recorded_rollouts(methods: Methods) -> list[Row]:
 
 def timings(methods: Methods) -> Panel:
     """Return seconds per phase, stacked per method."""
-    drawn = figure("wall seconds, mean over seeds", "", barmode="stack")
+    height = max(340, 150 + 30 * len(methods))
+    drawn = figure("wall seconds, mean over seeds", "", barmode="stack", height=height, yaxis={"autorange": "reversed"})
     spent = {name: [run.seconds() for run in runs] for name, runs in methods.items()}
     phases = list(dict.fromkeys(phase for found in spent.values() for each in found for phase in each))
     means = {p: [float(np.mean([each.get(p, 0.0) for each in found])) for found in spent.values()] for p in phases}
@@ -359,8 +353,8 @@ def timings(methods: Methods) -> Panel:
         means["others"] = [sum(seconds) for seconds in zip(*(means[phase] for phase in others), strict=True)]
         shown.append("others")
     for place, phase in enumerate(shown):
-        drawn.add_trace(
-            go.Bar(
+        drawn.data.append(
+            bar(
                 x=means[phase],
                 y=list(methods),
                 name=phase,
@@ -369,8 +363,6 @@ def timings(methods: Methods) -> Panel:
                 hovertemplate=f"%{{x:.2f}} s<extra>{phase}</extra>",
             )
         )
-    drawn.update_layout(height=max(340, 150 + 30 * len(methods)))
-    drawn.update_yaxes(axis("") | {"autorange": "reversed"})
     caption = "Wall seconds per phase of a run, mean over seeds."
     if others:
         caption += f" Others: {', '.join(others)}."

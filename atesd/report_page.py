@@ -10,8 +10,9 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
+
+from atesd.report_style import Figure
 
 HERE = Path(__file__).parent
 # The browser itself refuses to load anything from anywhere.
@@ -58,7 +59,7 @@ class Panel:
 
     title: str
     caption: str
-    figure: go.Figure | None = None
+    figure: Figure | None = None
     body: str = ""
     wide: bool = False
 
@@ -93,7 +94,7 @@ class Page:
 
     def html(self) -> str:
         """Return the page."""
-        figures = {f"figure-{i}": json.loads(p.figure.to_json()) for i, p in enumerate(self.panels) if p.figure}
+        figures = {f"figure-{i}": vars(p.figure) for i, p in enumerate(self.panels) if p.figure}
         data = embedded({"figures": figures, "rollouts": list(self.rollouts)})
         panels = "\n".join(_panel(f"figure-{i}", panel) for i, panel in enumerate(evened(self.panels)))
         return f"""<!DOCTYPE html>
@@ -170,9 +171,9 @@ def _panel(name: str, panel: Panel) -> str:
 </section>"""
 
 
-def _choice(name: str, figure: go.Figure | None) -> str:
+def _choice(name: str, figure: Figure | None) -> str:
     """Return the list to pick from, for a figure that shows one of several things at a time."""
-    choices = dict.fromkeys(trace.meta["choice"] for trace in (figure.data if figure else ()) if trace.meta)
+    choices = dict.fromkeys(trace["meta"]["choice"] for trace in (figure.data if figure else ()) if "meta" in trace)
     if not choices:
         return ""
     options = "".join(f"<option>{escape(choice)}</option>" for choice in choices)

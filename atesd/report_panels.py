@@ -6,13 +6,27 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 from scipy import stats
 
+from atesd.recorded_run import RecordedRun, Row, number
 from atesd.report_page import Panel
-from atesd.report_run import RecordedRun, Row, number
-from atesd.report_style import FAINT, HEIGHT, INK, PALE, SECOND, axis, band, between, colour_bar, figure, spread
+from atesd.report_style import (
+    FAINT,
+    HEIGHT,
+    INK,
+    PALE,
+    SECOND,
+    Figure,
+    Trace,
+    axis,
+    band,
+    bar,
+    between,
+    colour_bar,
+    figure,
+    scatter,
+    spread,
+)
 
 EXPOSURE, REALISED = "exposure/asked", "exposure/realised"
 MISMATCH = {
@@ -23,6 +37,8 @@ DENSITY_LEVELS = 81
 # What is drawn darkest at least, so that a policy that knows nothing yet looks it. ours
 LEAST_DENSE = 3.0
 SHARES = (-0.03, 1.03)
+# Between two rows of axes, as a share of the figure.
+GAP = 0.05
 
 
 def panels(run: RecordedRun) -> tuple[list[Panel], list[str]]:
@@ -53,9 +69,8 @@ def panels(run: RecordedRun) -> tuple[list[Panel], list[str]]:
 
 def accuracy(run: RecordedRun) -> Panel:
     """Return accuracy over updates with its intervals."""
-    drawn = figure("student updates", "accuracy", yaxis_range=SHARES, hovermode="x")
+    drawn = figure("student updates", "accuracy", yaxis={"range": SHARES}, hovermode="x", showlegend=False)
     _accuracy_line(drawn, run.evaluations, INK, "accuracy")
-    drawn.update_layout(showlegend=False)
     counts = sorted({row["problems"] for row in run.evaluations})
     caption = (
         "Share of held-out problems answered right, greedily; the band is the 95 % Wilson interval over the "
@@ -64,11 +79,11 @@ def accuracy(run: RecordedRun) -> Panel:
     return Panel("Accuracy over updates", caption, drawn)
 
 
-def _accuracy_line(drawn: go.Figure, rows: list[Row], colour: str, name: str) -> None:
+def _accuracy_line(drawn: Figure, rows: list[Row], colour: str, name: str) -> None:
     updates, means = [row["update"] for row in rows], [row["mean"] for row in rows]
-    drawn.add_trace(band(updates, [row["low"] for row in rows], [row["high"] for row in rows], colour, name))
-    drawn.add_trace(
-        go.Scatter(
+    drawn.data.append(band(updates, [row["low"] for row in rows], [row["high"] for row in rows], colour, name))
+    drawn.data.append(
+        scatter(
             x=updates,
             y=means,
             name=name,
@@ -90,29 +105,28 @@ def has_density(run: RecordedRun) -> bool:
 def exposure(run: RecordedRun) -> Panel:
     """Return the exposure over updates before the policy's density, a row of axes per difficulty group."""
     groups = run.groups
-    drawn = make_subplots(rows=len(groups), cols=1, shared_xaxes=True, vertical_spacing=0.05)
-    drawn.update_layout(figure("", "").layout.update(xaxis=None, yaxis=None))
-    for row, group in enumerate(groups, 1):
+    names = [str(row) if row > 1 else "" for row in range(1, len(groups) + 1)]
+    drawn = figure("student updates", "", height=HEIGHT + 160 * (len(groups) - 1), xaxis={"anchor": f"y{names[-1]}"})
+    share = (1 + GAP) / len(groups)
+    for group, name, below in zip(groups, names, reversed(range(len(groups))), strict=True):
         prefix = f"group_{group}/" if len(groups) > 1 else ""
-        if has_density(run):
-            drawn.add_trace(density([run], group), row=row, col=1)
-        for trace in _exposure_lines(run, prefix, legend=row == 1):
-            drawn.add_trace(trace, row=row, col=1)
+        traces = [density([run], group)] if has_density(run) else []
+        traces += _exposure_lines(run, prefix, legend=not name)
+        drawn.data.extend(trace | {"yaxis": f"y{name}"} for trace in traces)
+        room = [round(below * share, 4), round((below + 1) * share - GAP, 4)]
         title = f"exposure, group {group}" if prefix else "exposure"
-        drawn.update_yaxes(axis(title) | {"range": SHARES}, row=row, col=1)
-        drawn.update_xaxes(axis("student updates" if row == len(groups) else ""), row=row, col=1)
-    drawn.update_layout(height=HEIGHT + 160 * (len(groups) - 1))
+        drawn.layout[f"yaxis{name}"] = axis(title) | {"range": SHARES, "domain": room}
     caption = "Share of the reference's segments that the teacher is shown: asked for, and realised in whole segments."
     if has_density(run):
         caption += " Behind it, the controller's Beta density over exposure (darker is denser)."
     return Panel("Exposure", caption, drawn)
 
 
-def _exposure_lines(run: RecordedRun, prefix: str, legend: bool) -> Iterator[go.Scatter]:
+def _exposure_lines(run: RecordedRun, prefix: str, legend: bool) -> Iterator[Trace]:
     lines = {"asked": {"mode": "lines", "line": {"color": INK, "width": 2, "shape": "hvh"}}}
     lines["realised"] = {"mode": "markers", "marker": {"color": SECOND, "size": 5}}
     for name, style in lines.items():
-        yield go.Scatter(
+        yield scatter(
             x=run.updates,
             y=run.column(f"{prefix}exposure/{name}"),
             name=name,
@@ -123,7 +137,7 @@ def _exposure_lines(run: RecordedRun, prefix: str, legend: bool) -> Iterator[go.
         )
 
 
-def density(runs: list[RecordedRun], group: int) -> go.Heatmap:
+def density(runs: list[RecordedRun], group: int) -> Trace:
     """Return the mean density over runs of one group's Beta policy, a column per hold window."""
     decided = [
         sorted((row for row in run.decisions if row.get("group", 0) == group), key=lambda row: int(row["decision"]))
@@ -136,26 +150,27 @@ def density(runs: list[RecordedRun], group: int) -> go.Heatmap:
     densities = stats.beta.pdf(middles[:, None, None], a, b).mean(axis=1)
     starts = [row["update"] for row in decided[0][:count]]
     end = min(starts[-1] + int(runs[0].config["env"]["hold_window"]), runs[0].updates[-1])
-    return go.Heatmap(
+    return {
+        "type": "heatmap",
         # a window's updates are those after its start, and update n is drawn at n
-        x=[start + 0.5 for start in [*starts, end]],
-        y=levels.tolist(),
-        z=np.round(densities, 4).tolist(),
-        colorscale=PALE,
-        zmin=0,
-        zmax=max(LEAST_DENSE, float(densities.max())),
-        colorbar=colour_bar("density"),
-        hovertemplate="update %{x}, exposure %{y:.2f}<br>density %{z:.2f}<extra>policy</extra>",
-    )
+        "x": [start + 0.5 for start in [*starts, end]],
+        "y": levels.tolist(),
+        "z": np.round(densities, 4).tolist(),
+        "colorscale": PALE,
+        "zmin": 0,
+        "zmax": max(LEAST_DENSE, float(densities.max())),
+        "colorbar": colour_bar("density"),
+        "hovertemplate": "update %{x}, exposure %{y:.2f}<br>density %{z:.2f}<extra>policy</extra>",
+    }
 
 
 def mismatch(run: RecordedRun) -> Iterator[Panel]:
     """Yield each measure of mismatch against the realised exposure, coloured by update."""
     for key, (title, measure) in MISMATCH.items():
-        drawn = figure("exposure, realised", measure, xaxis_range=SHARES)
+        drawn = figure("exposure, realised", measure, xaxis={"range": SHARES}, yaxis={"rangemode": "tozero"})
         marker: Row = {"color": run.updates, "colorscale": "Viridis", "size": 7, "opacity": 0.85}
-        drawn.add_trace(
-            go.Scatter(
+        drawn.data.append(
+            scatter(
                 x=run.column(REALISED),
                 y=run.column(key),
                 mode="markers",
@@ -164,7 +179,6 @@ def mismatch(run: RecordedRun) -> Iterator[Panel]:
                 hovertemplate="update %{customdata}<br>exposure %{x:.3f}<br>" + measure + ": %{y:.4f}<extra></extra>",
             )
         )
-        drawn.update_yaxes(rangemode="tozero")
         caption = (
             f"Mismatch between the exposed teacher and the student on the student's own tokens: {measure}. A dot per "
             "update."
@@ -178,15 +192,16 @@ def _levels(rows: list[Row]) -> list[str]:
 
 def difficulty_ends(run: RecordedRun) -> Panel:
     """Return accuracy per difficulty at the first and the last evaluation."""
-    drawn = figure("difficulty", "accuracy", yaxis_range=SHARES)
     first, last = run.evaluations[0], run.evaluations[-1]
     levels = _levels([first, last])
+    ticks = {"tickvals": list(range(len(levels))), "ticktext": levels}
+    drawn = figure("difficulty", "accuracy", yaxis={"range": SHARES}, xaxis=ticks)
     for row, name, colour, shift in ((first, "base", FAINT, -0.08), (last, f"update {last['update']}", INK, 0.08)):
         found = [row["by_difficulty"][level] for level in levels if level in row["by_difficulty"]]
         places = [place + shift for place, level in enumerate(levels) if level in row["by_difficulty"]]
         means, lows, highs = ([each[key] for each in found] for key in ("mean", "low", "high"))
-        drawn.add_trace(
-            go.Scatter(
+        drawn.data.append(
+            scatter(
                 x=places,
                 y=means,
                 error_y=spread(means, lows, highs),
@@ -198,7 +213,6 @@ def difficulty_ends(run: RecordedRun) -> Panel:
                 f"<extra>{name}</extra>",
             )
         )
-    drawn.update_xaxes(tickvals=list(range(len(levels))), ticktext=levels)
     caption = (
         "Share of problems answered right before training and at the last evaluation, by the task's difficulty (for "
         "arithmetic, its number of steps); bars are 95 % Wilson intervals."
@@ -208,15 +222,16 @@ def difficulty_ends(run: RecordedRun) -> Panel:
 
 def difficulty_curves(run: RecordedRun) -> Panel:
     """Return accuracy per difficulty over updates."""
-    drawn = figure("student updates", "accuracy", yaxis_range=SHARES)
+    drawn = figure("student updates", "accuracy", yaxis={"range": SHARES}, showlegend=True)
     levels = _levels(run.evaluations)
     for place, level in enumerate(levels):
         shade = between("#8ab6dd", "#0d2033", place / max(1, len(levels) - 1))
         rows = [row["by_difficulty"][level] | {"update": row["update"]} for row in run.evaluations]
         _accuracy_line(drawn, rows, shade, level)
     for trace in drawn.data[::2]:  # a band per line would hide the lines
-        trace.update(visible="legendonly" if len(levels) > 1 else True, legendgroup=None, showlegend=False)
-    drawn.update_layout(legend_title={"text": "difficulty ", "font": {"size": 13}}, showlegend=True)
+        trace["visible"] = "legendonly" if len(levels) > 1 else True
+        del trace["legendgroup"]
+    drawn.layout["legend"] |= {"title": {"text": "difficulty ", "font": {"size": 13}}}
     caption = "The same over updates, darker is harder; point at a dot for its interval, click a difficulty to hide it."
     return Panel("Difficulty over updates", caption, drawn)
 
@@ -233,8 +248,8 @@ def rewards(run: RecordedRun, matured: list[Row]) -> Panel:
         "teacher-grounded, weighted": (total - progress, SECOND),
     }
     for name, (values, colour) in parts.items():
-        drawn.add_trace(
-            go.Bar(
+        drawn.data.append(
+            bar(
                 x=updates,
                 y=_drawable(values),
                 name=name,
@@ -244,8 +259,8 @@ def rewards(run: RecordedRun, matured: list[Row]) -> Panel:
             )
         )
     chosen = [[row["exposure"], row["matured_at"]] for row in matured]
-    drawn.add_trace(
-        go.Scatter(
+    drawn.data.append(
+        scatter(
             x=updates,
             y=_drawable(total),
             name="reward",
@@ -279,8 +294,8 @@ def explorer(run: RecordedRun) -> Panel:
     for name in names:
         values = run.column(name)
         missing += sum(isinstance(row.get(name), str) for row in run.metrics)
-        drawn.add_trace(
-            go.Scatter(
+        drawn.data.append(
+            scatter(
                 x=run.updates,
                 y=values,
                 mode="lines+markers",
@@ -313,9 +328,10 @@ def timings(run: RecordedRun) -> Panel:
     """Return seconds per phase."""
     spent = sorted(run.seconds().items(), key=lambda item: item[1])
     total = sum(seconds for _, seconds in spent)
-    drawn = figure("wall seconds", "")
-    drawn.add_trace(
-        go.Bar(
+    room = {"range": [0, 1.3 * max([seconds for _, seconds in spent] or [1])]}
+    drawn = figure("wall seconds", "", xaxis=room, showlegend=False)
+    drawn.data.append(
+        bar(
             x=[seconds for _, seconds in spent],
             y=[name for name, _ in spent],
             orientation="h",
@@ -326,6 +342,5 @@ def timings(run: RecordedRun) -> Panel:
             hovertemplate="%{y}: %{x:.2f} s<extra></extra>",
         )
     )
-    drawn.update_layout(showlegend=False, xaxis_range=[0, 1.3 * max([s for _, s in spent] or [1])])
     where = "the whole run" if run.complete else "the updates so far"
     return Panel("Phase timings", f"Wall seconds per phase over {where}, {total:.1f} s in all.", drawn)

@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
+from atesd import compare as comparing
+from atesd.archive import collect
 from atesd.budget import Budget
 from atesd.checkpoint_rule import CheckpointRule
-from atesd.compare import CompareConfig, command_line, compare, split, write
+from atesd.compare import CompareConfig, command_line, split
 from atesd.compare_table import csv_text, latex, lines
 from atesd.errors import UserError
 from atesd.pairs import PairedTest
@@ -38,6 +40,15 @@ def six_seeds(tmp_path: Path) -> Path:
 
 def config(*runs: Path, **changes: Any) -> CompareConfig:
     return CompareConfig(**({"runs": [str(run) for run in runs], "output_dir": "out", "resamples": 2000} | changes))
+
+
+def compare(config: CompareConfig) -> dict[str, Any]:
+    return comparing.compare(config, *collect([Path(run) for run in config.runs]))
+
+
+def write(result: dict[str, Any], folder: Path) -> None:
+    runs = [Path(run["run"]) for row in result["methods"] for run in row["runs"]]
+    comparing.write(result, collect(runs)[0], folder)
 
 
 def test_a_comparison_by_hand(six_seeds: Path) -> None:
@@ -248,10 +259,11 @@ def lose_a_row(run: Path) -> None:
         (lambda run: (run / "summary.json").unlink(), "summary.json is missing"),
         (lambda run: (run / "summary.json").write_text('{"comp'), "summary.json is damaged"),
         (lambda run: (run / "config.yaml").unlink(), "config.yaml is missing"),
-        (damage_last_row, "metrics.jsonl is truncated: its last row has no end"),
+        (damage_last_row, "metrics.jsonl is cut off: row 4 has no end"),
         (damage_a_row, "metrics.jsonl is damaged in row 2"),
-        (lose_a_row, "metrics.jsonl has 3 of 4 rows"),
-        (lambda run: (run / "evaluations.jsonl").unlink(), "evaluations.jsonl does not hold the evaluation after"),
+        (lose_a_row, "metrics.jsonl does not hold 4 student updates but ends at 3"),
+        (lambda run: (run / "evaluations.jsonl").unlink(), "evaluations.jsonl has no row"),
+        (lambda run: (run / "decisions.jsonl").unlink(), "decisions.jsonl does not hold 1 decisions"),
     ],
 )
 def test_a_run_that_cannot_count_is_named_and_left_out(spoil: Change, reason: str, tmp_path: Path) -> None:

@@ -17,9 +17,9 @@ from atesd import report, report_comparison, report_panels
 from atesd.config import EvalConfig, RunConfig, TrainConfig
 from atesd.errors import UserError
 from atesd.models import SurrogateConfig
+from atesd.recorded_run import read
 from atesd.registry import config_of
 from atesd.report_page import Page, Panel, Table, evened
-from atesd.report_run import read
 
 ROLLOUT = {
     "update": 24,
@@ -103,8 +103,8 @@ def test_the_page_shows_the_logs(run: Path) -> None:
 
 def test_the_density_has_a_column_per_window_and_integrates_to_one(run: Path) -> None:
     drawn = report_panels.density([read(run)], group=0)
-    assert drawn.x == (0.5, 4.5, 8.5, 12.5, 16.5, 20.5, 24.5)
-    columns = list(zip(*drawn.z, strict=True))
+    assert drawn["x"] == [0.5, 4.5, 8.5, 12.5, 16.5, 20.5, 24.5]
+    columns = list(zip(*drawn["z"], strict=True))
     assert len(columns) == 6
     assert [sum(column) / len(column) for column in columns] == pytest.approx([1] * 6, abs=2e-3)
 
@@ -128,9 +128,9 @@ def test_each_group_has_its_own_axes(run: Path) -> None:
     rows = [row | {f"group_{g}/{key}": row[key] * g for g in (0, 1) for key in keys} for row in rows]
     (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     drawn = report_panels.exposure(read(run)).figure
-    assert [trace.type for trace in drawn.data] == ["heatmap", "scatter", "scatter"] * 2
-    assert drawn.layout.yaxis2.title.text == "exposure, group 1"
-    assert set(drawn.data[1].y) == {0.0}
+    assert [trace["type"] for trace in drawn.data] == ["heatmap", "scatter", "scatter"] * 2
+    assert drawn.layout["yaxis2"]["title"]["text"] == "exposure, group 1"
+    assert set(drawn.data[1]["y"]) == {0.0}
 
 
 def test_a_run_that_still_goes_is_marked(run: Path) -> None:

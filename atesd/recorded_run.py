@@ -1,4 +1,4 @@
-"""A recorded run as a report reads it: every row of it, or an error that names what is wrong."""
+"""A run as its folder recorded it: every row of every log, or an error that names what is wrong."""
 
 from __future__ import annotations
 
@@ -6,13 +6,30 @@ import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from atesd.arguments import nested
 from atesd.errors import UserError
+from atesd.statistics import Values
 
 Row = dict[str, Any]
+LOGS = ("metrics", "decisions", "evaluations", "verdicts", "rollouts")
+
+
+class Unusable(UserError):
+    """A run that cannot be read, or not be used.
+
+    Attributes:
+        reason: what is wrong, without the folder and the next step.
+    """
+
+    def __init__(self, folder: Path, reason: str) -> None:
+        super().__init__(f"{folder}: {reason}; put it back, run it again, or give another folder")
+        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -34,6 +51,7 @@ class RecordedRun:
     metrics: list[Row]
     decisions: list[Row]
     evaluations: list[Row]
+    verdicts: list[Row]
     rollouts: list[Row]
 
     @property
@@ -59,8 +77,16 @@ class RecordedRun:
         """Return whether every update measured this."""
         return bool(self.metrics) and all(row.get(key) is not None for row in self.metrics)
 
+    @cached_property
+    def columns(self) -> dict[str, Values]:
+        """Return every metric per update; nan where it was not measured or is not finite."""
+        keys = dict.fromkeys(key for row in self.metrics for key in row if key != "update")
+        # nan and infinities are logged as text, which becomes a number here
+        columns = {key: np.array([row.get(key) for row in self.metrics], np.float64) for key in keys}
+        return {key: np.where(np.isfinite(values), values, np.nan) for key, values in columns.items()}
+
     def column(self, key: str) -> list[float | None]:
-        """Return a metric per update; None where it was not measured or is not finite."""
+        """Return a metric per update as figures take it; None where it was not measured or is not finite."""
         return [number(row.get(key)) for row in self.metrics]
 
     def mean(self, key: str) -> float | None:
@@ -92,53 +118,53 @@ def read(folder: Path) -> RecordedRun:
     """Return the run in a folder.
 
     Raises:
-        UserError: there is none, it has not been evaluated yet, or a file is missing, cut off or damaged.
+        Unusable: there is none, it has not been evaluated yet, or a file is missing, cut off or damaged.
     """
+    summary = read_summary(folder)
     if not (folder / "config.yaml").is_file():
-        raise UserError(f"{folder} holds no run: there is no config.yaml; give the folder of one run")
-    summary = _summary(folder / "summary.json")
+        raise Unusable(folder, "config.yaml is missing")
     settings = (folder / "config.yaml").read_text()
-    config = nested(settings)
-    logs = {name: _rows(folder / f"{name}.jsonl") for name in ("metrics", "decisions", "evaluations", "rollouts")}
-    run = RecordedRun(folder, bool(summary.get("complete")), settings, config, summary, **logs)
+    logs = {name: _rows(folder, f"{name}.jsonl") for name in LOGS}
+    run = RecordedRun(folder, bool(summary.get("complete")), settings, nested(settings), summary, **logs)
     _check(run)
     return run
 
 
-def _summary(path: Path) -> Row:
-    if not path.is_file():
-        raise UserError(f"{path} is missing, so nobody knows whether the run is complete; run it again")
+def read_summary(folder: Path) -> Row:
+    """Return what the run in a folder came to.
+
+    Raises:
+        Unusable: it is missing or damaged.
+    """
+    if not (folder / "summary.json").is_file():
+        raise Unusable(folder, "summary.json is missing")
     try:
-        summary: Row = json.loads(path.read_text())
+        summary: Row = json.loads((folder / "summary.json").read_text())
     except json.JSONDecodeError as error:
-        raise UserError(f"{path} is damaged ({error}); put it back or run it again") from error
+        raise Unusable(folder, f"summary.json is damaged ({error})") from error
     return summary
 
 
-def _rows(path: Path) -> list[Row]:
+def _rows(folder: Path, log: str) -> list[Row]:
     """Return the rows of a log; a run that made no such rows has none."""
-    lines = path.read_text().split("\n") if path.is_file() else [""]
+    lines = (folder / log).read_text().split("\n") if (folder / log).is_file() else [""]
     if lines.pop():
-        raise UserError(
-            f"{path} is cut off: row {len(lines) + 1} has no end; put it back, or wait if the run still goes"
-        )
-    return [_row(path, row, line) for row, line in enumerate(lines, 1)]
-
-
-def _row(path: Path, row: int, line: str) -> Row:
-    try:
-        found: Row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path} is damaged in row {row} ({error}); put it back or run it again") from error
-    return found
+        raise Unusable(folder, f"{log} is cut off: row {len(lines) + 1} has no end")
+    rows = []
+    for number, line in enumerate(lines, 1):
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            raise Unusable(folder, f"{log} is damaged in row {number} ({error})") from error
+    return rows
 
 
 def _check(run: RecordedRun) -> None:
-    """Raise ``UserError`` unless the logs hold what the run says it did."""
+    """Raise ``Unusable`` unless the logs hold what the run says it did."""
     if not run.evaluations:
-        raise UserError(f"{run.folder} has not evaluated its base model yet; wait for its first evaluation")
+        raise Unusable(run.folder, "evaluations.jsonl has no row: the run has not evaluated its base model yet")
     if run.updates != list(range(1, len(run.metrics) + 1)):
-        raise UserError(f"{run.folder}/metrics.jsonl skips or repeats a student update; put it back or run it again")
+        raise Unusable(run.folder, "metrics.jsonl skips or repeats a student update")
     if not run.complete:
         return
     updates = run.summary["updates"]
@@ -151,13 +177,11 @@ def _check(run: RecordedRun) -> None:
 
 def _holds(run: RecordedRun, log: str, found: int, what: str, expected: int) -> None:
     if found != expected:
-        raise UserError(
-            f"{run.folder}/{log} does not hold {what} but ends at {found}, though summary.json says the run is "
-            "complete; put it back or run it again"
-        )
+        told = f"{log} does not hold {what} but ends at {found}, though summary.json says the run is complete"
+        raise Unusable(run.folder, told)
 
 
 def common_metrics(runs: Iterable[RecordedRun]) -> list[str]:
     """Return the metrics that every run measured at some update, in the first one's order."""
-    measured = [dict.fromkeys(key for row in run.metrics for key in row if key != "update") for run in runs]
-    return [key for key in measured[0] if all(key in others for others in measured)]
+    first, *others = (run.columns for run in runs)
+    return [key for key in first if all(key in columns for columns in others)]
