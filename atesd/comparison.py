@@ -191,7 +191,7 @@ def by_problem(pairs: Sequence[tuple[Outcome, Outcome]]) -> Row | None:
         assert other is not None
         for problem in one.keys() & other.keys():
             found[problem].append(one[problem] - other[problem])
-    gained = np.array([np.mean(found[problem]) for problem in sorted(found)])
+    gained = np.array([sum(found[problem]) / len(found[problem]) for problem in sorted(found)])
     low, high = t_interval(gained)
     shares = {"won": float(mean(gained > 0)), "lost": float(mean(gained < 0))}
     return {"problems": len(gained), "mean": float(gained.mean()), "low": low, "high": high, **shares, "p": t_p(gained)}
