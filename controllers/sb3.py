@@ -14,7 +14,7 @@ from enum import Enum
 from atesd.errors import UserError
 from atesd.interfaces import Controller, ControllerConfig, Setting
 from atesd.registry import register
-from atesd.surrogate import FAMILIES, NULL, family
+from atesd.surrogate.law import FAMILIES, NULL, family
 from controllers.bandit import LEVELS, checked_levels
 from controllers.sb3_online import Online
 from controllers.sb3_pretrained import Pretrained

@@ -11,12 +11,12 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from atesd.cohort import Cohort
 from atesd.errors import UserError
 from atesd.interfaces import Observation
 from atesd.observation import HIGH, LOW
 from atesd.rewards import RewardConfig
-from atesd.surrogate import family as law_of
+from atesd.surrogate.cohort import Cohort
+from atesd.surrogate.law import family as law_of
 from atesd.training.surrogate_trainer import SurrogateTrainer
 from envs.exposure_env import ExposureEnv
 
@@ -28,7 +28,7 @@ class SurrogateEnv(ExposureEnv):
     the info is the share of problems the student solves, free of noise.
 
     Args:
-        family: key of ``atesd.surrogate.FAMILIES``.
+        family: key of ``atesd.surrogate.law.FAMILIES``.
         noise: standard deviation of the readings.
         seed: the first student.
         updates: student updates in an episode.

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_module
 
-import atesd.evaluate
+import atesd.evaluate.__main__
 import atesd.run  # noqa: F401 (registers every choice)
 
 ROOT = Path(__file__).parent.parent

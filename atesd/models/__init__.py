@@ -13,7 +13,7 @@ from atesd.errors import UserError
 from atesd.frame import Frames, Templates
 from atesd.prompts import STYLES
 from atesd.registry import Config, register
-from atesd.surrogate import NULL, family
+from atesd.surrogate.law import NULL, family
 
 if TYPE_CHECKING:
     from atesd.config import RunConfig
@@ -241,7 +241,7 @@ class SurrogateConfig(Config):
     """A closed-form student with a known best exposure (``atesd.surrogate``): no data, no teacher, a run in a second.
 
     Attributes:
-        family: how its best exposure moves; a key of ``atesd.surrogate.FAMILIES`` or a calibration.json.
+        family: how its best exposure moves; a key of ``atesd.surrogate.law.FAMILIES`` or a calibration.json.
         noise: standard deviation of its readings. ours
     """
 

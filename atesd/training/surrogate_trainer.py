@@ -13,7 +13,7 @@ from atesd.errors import UserError
 from atesd.exposure import Exposure, of_group
 from atesd.interfaces import Reading, State, StudentTrainer, UpdateReport, Verdict
 from atesd.rewards import ProgressSignal
-from atesd.surrogate import CHANNELS, Minds, Surrogates, Values, family
+from atesd.surrogate.law import CHANNELS, Minds, Surrogates, Values, family
 
 STATE_FILE = "trainer.json"
 
@@ -22,7 +22,7 @@ class SurrogateTrainer(StudentTrainer):
     """Trains a closed-form student; unlike a real one it may ``start`` again, which brings the base student back.
 
     Args:
-        family: key of ``atesd.surrogate.FAMILIES``.
+        family: key of ``atesd.surrogate.law.FAMILIES``.
         noise: standard deviation of the readings.
         seed: of the student's constants and of its noise.
         updates: student updates in the run.

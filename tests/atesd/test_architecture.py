@@ -24,12 +24,12 @@ ENGINES = {
 # Entry points: they compose the parts, so they alone may know controllers, environments and baselines.
 COMPOSERS = {
     "atesd.run",
-    "atesd.league",
-    "atesd.oracle",
-    "atesd.compare",
-    "atesd.evaluate",
+    "atesd.league.__main__",
+    "atesd.oracle.__main__",
+    "atesd.compare.__main__",
+    "atesd.evaluate.__main__",
     "atesd.exposure_sweep",
-    "atesd.calibrate",
+    "atesd.calibrate.__main__",
     "atesd.dry_run",
 }
 # Modules that may import an engine at the top: everything else does so inside functions, and so starts at once.

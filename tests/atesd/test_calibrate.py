@@ -13,16 +13,17 @@ import pytest
 from omegaconf import OmegaConf
 
 import atesd.run
-from atesd import calibrate, candidates, recordings
-from atesd.calibration import Sweep, calibrated
+from atesd.calibrate import __main__ as calibrate
+from atesd.calibrate import candidates, recordings
+from atesd.calibrate.calibration import Sweep, calibrated
+from atesd.calibrate.fit import Target, competence, fit
+from atesd.calibrate.probe_noise import jitter, probe_noise
+from atesd.calibrate.recordings import Recording
 from atesd.config import EvalConfig, RunConfig, TrainConfig
 from atesd.errors import UserError
-from atesd.fit import Target, competence, fit
 from atesd.models import SurrogateConfig
-from atesd.probe_noise import jitter, probe_noise
-from atesd.recordings import Recording
 from atesd.registry import config_of
-from atesd.surrogate import Law, family
+from atesd.surrogate.law import Law, family
 
 # Students that do not differ, so that a fit can be held against the constants.
 TRUTH = Law(start=0.4, rate=0.02, centre=0.55, width=0.2, floor=0.2, spread=0.0)

@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from atesd import compare as comparing
-from atesd.archive import collect
 from atesd.budget import Budget
-from atesd.checkpoint_rule import CheckpointRule
-from atesd.compare import CompareConfig, command_line, split
-from atesd.compare_table import csv_text, latex, lines
+from atesd.compare import __main__ as comparing
+from atesd.compare.__main__ import CompareConfig, command_line, split
+from atesd.compare.archive import collect
+from atesd.compare.checkpoint_rule import CheckpointRule
+from atesd.compare.pairs import PairedTest
+from atesd.compare.table import csv_text, latex, lines
 from atesd.errors import UserError
-from atesd.pairs import PairedTest
 
 sys.path.insert(0, str(Path(__file__).parent))
 from finished_runs import write_run

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from atesd import draws
+from atesd.surrogate import draws
 
 
 def test_a_draw_depends_on_its_keys_alone():

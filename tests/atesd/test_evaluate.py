@@ -18,7 +18,7 @@ from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
 from atesd.errors import UserError
-from atesd.evaluate import begin, evaluate
+from atesd.evaluate.__main__ import begin, evaluate
 from atesd.tasks.problem import Problem
 from atesd.training import testbed_model
 

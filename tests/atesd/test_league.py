@@ -11,11 +11,11 @@ import controllers as controllers
 from atesd.decisions import Decision, DecisionLedger
 from atesd.errors import UserError
 from atesd.interfaces import Setting
-from atesd.league import LeagueConfig, league
+from atesd.league.__main__ import LeagueConfig, league
+from atesd.league.rounds import Block, entry, exposures_and_competence, games, with_twins
+from atesd.league.standings import alarm, table
 from atesd.rewards import RewardConfig
-from atesd.rounds import Block, entry, exposures_and_competence, games, with_twins
-from atesd.standings import alarm, table
-from atesd.surrogate import FAMILIES
+from atesd.surrogate.law import FAMILIES
 from atesd.training.surrogate_trainer import SurrogateTrainer
 from envs.exposure_env import ExposureEnv
 
@@ -127,10 +127,10 @@ def test_the_alarm_hears_an_effect_of_exposure():
 
 
 def test_the_alarm_hears_a_test_that_finds_too_much(monkeypatch):
-    import atesd.standings
+    import atesd.league.standings
 
-    sound = atesd.standings.paired_p_values
-    monkeypatch.setattr(atesd.standings, "paired_p_values", lambda d: sound(np.repeat(d, 3, axis=1)))
+    sound = atesd.league.standings.paired_p_values
+    monkeypatch.setattr(atesd.league.standings, "paired_p_values", lambda d: sound(np.repeat(d, 3, axis=1)))
     assert "significant at 5 %" in alarm(rows_of("fixed", "full", seeds=20))["reason"]
 
 
@@ -192,7 +192,7 @@ def test_the_command_exits_with_the_alarm(tmp_path):
     ],
 )
 def test_what_is_refused(arguments, message, monkeypatch, tmp_path):
-    from atesd.league import main
+    from atesd.league.__main__ import main
 
     monkeypatch.setattr(sys, "argv", ["league", f"output_dir={tmp_path / 'new'}", *arguments])
     with pytest.raises(UserError) as refused:
@@ -203,7 +203,7 @@ def test_what_is_refused(arguments, message, monkeypatch, tmp_path):
 
 
 def test_a_missing_output_dir_is_named(monkeypatch):
-    from atesd.league import main
+    from atesd.league.__main__ import main
 
     monkeypatch.setattr(sys, "argv", ["league"])
     with pytest.raises(UserError, match="output_dir is missing"):

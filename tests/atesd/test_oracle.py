@@ -15,14 +15,14 @@ import pytest
 from omegaconf import OmegaConf
 
 import atesd.run
-from atesd.agreement import agreement
 from atesd.config import CheckpointConfig, EnvConfig, EvalConfig, RunConfig, TeacherConfig, TeacherKind, TrainConfig
 from atesd.errors import UserError
-from atesd.fork import Glance, gain, variants
 from atesd.interfaces import Reading
 from atesd.models import ModelConfig, SurrogateConfig
-from atesd.oracle import After, OracleConfig, correlations, environment, measured, oracle, schedule
-from atesd.retrace import read
+from atesd.oracle.__main__ import After, OracleConfig, correlations, environment, measured, oracle, schedule
+from atesd.oracle.agreement import agreement
+from atesd.oracle.fork import Glance, gain, variants
+from atesd.oracle.retrace import read
 from atesd.rewards import ProgressSignal, RewardConfig
 from atesd.tasks.arithmetic import ArithmeticConfig
 from atesd.training import weights

@@ -13,13 +13,15 @@ import pytest
 from omegaconf import OmegaConf
 
 import atesd.run
-from atesd import report, report_comparison, report_panels
 from atesd.config import EvalConfig, RunConfig, TrainConfig
 from atesd.errors import UserError
 from atesd.models import SurrogateConfig
 from atesd.recorded_run import read
 from atesd.registry import config_of
-from atesd.report_page import Page, Panel, Table, evened
+from atesd.report import __main__ as report
+from atesd.report import comparison as report_comparison
+from atesd.report import panels as report_panels
+from atesd.report.page import Page, Panel, Table, evened
 
 ROLLOUT = {
     "update": 24,

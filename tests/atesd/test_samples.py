@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from atesd.errors import UserError
-from atesd.samples import Sample, SampleFile, key, plan
+from atesd.evaluate.samples import Sample, SampleFile, key, plan
 from atesd.tasks.problem import Problem
 
 FIRST, SECOND = (Sample("p", n, "right", "5", 3, True, "so \\boxed{5}\n") for n in (0, 1))

@@ -6,9 +6,9 @@ from itertools import combinations
 
 import pytest
 
-from atesd import scores
+from atesd.evaluate import scores
+from atesd.evaluate.samples import Sample
 from atesd.grading import grades
-from atesd.samples import Sample
 from atesd.tasks.problem import Problem
 from atesd.verify import Grade, as_text
 

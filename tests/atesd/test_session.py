@@ -22,11 +22,11 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 import atesd.run
-from atesd import retrace
 from atesd.config import CheckpointConfig, EnvConfig, EvalConfig, RunConfig, TeacherConfig, TeacherKind, TrainConfig
 from atesd.errors import UserError
 from atesd.interfaces import Action, Observation, Setting
 from atesd.models import ModelConfig
+from atesd.oracle import retrace
 from atesd.rewards import ProgressSignal, RewardConfig
 from atesd.session import Stopped
 from atesd.tasks.arithmetic import ArithmeticConfig

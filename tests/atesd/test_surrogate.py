@@ -6,7 +6,7 @@ import pytest
 from atesd.errors import UserError
 from atesd.models import SurrogateConfig
 from atesd.rewards import ProgressSignal
-from atesd.surrogate import CHANNELS, FAMILIES, Law, Surrogates, best_fixed, family, optimum
+from atesd.surrogate.law import CHANNELS, FAMILIES, Law, Surrogates, best_fixed, family, optimum
 from atesd.training.surrogate_trainer import SurrogateTrainer
 
 SEEDS = np.arange(8)
@@ -53,7 +53,7 @@ def test_no_other_policy_passes_the_optimum(name):
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_no_local_change_improves_the_best_policy(name):
-    from atesd.surrogate import base, best_exposure, learn
+    from atesd.surrogate.law import base, best_exposure, learn
 
     law = FAMILIES[name].students(SEEDS)
     minds, chosen = base(law), []

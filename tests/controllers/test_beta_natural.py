@@ -9,10 +9,10 @@ from scipy.stats import beta
 import controllers  # noqa: F401 (registers them)
 from atesd.errors import UserError
 from atesd.interfaces import Setting
+from atesd.league.rounds import Block, entry, exposures_and_competence, with_twins
 from atesd.rewards import RewardConfig
-from atesd.rounds import Block, entry, exposures_and_competence, with_twins
 from atesd.statistics import mean, stratified_bootstrap
-from atesd.surrogate import FAMILIES, NULL
+from atesd.surrogate.law import FAMILIES, NULL
 from controllers.beta_natural import START, BetaNatural, BetaNaturalConfig, Values, fisher, natural_gradient
 
 NOTHING = np.zeros(6, np.float32)

@@ -8,7 +8,7 @@ from stable_baselines3.common.env_checker import check_env as check_env_sb3
 
 import envs as envs
 from atesd.errors import UserError
-from atesd.surrogate import FAMILIES
+from atesd.surrogate.law import FAMILIES
 
 NAME = "ATESD/Surrogate-v0"
 pytestmark = pytest.mark.filterwarnings(

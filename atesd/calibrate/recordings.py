@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
-from atesd import retrace
 from atesd.errors import UserError
 from atesd.logbook import Logbook, read_summary
+from atesd.oracle import retrace
 
 Values = NDArray[np.float64]
 # What runs may differ in: who chose the exposure, the seed, and where and how often things are kept.

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from atesd.cohort import Cohort
 from atesd.errors import UserError
 from atesd.interfaces import ControllerConfig, Setting
 from atesd.observation import NAMES
 from atesd.registry import config_of, names
 from atesd.rewards import RewardRule
-from atesd.surrogate import Law, Values, best_fixed, family, optimum
+from atesd.surrogate.cohort import Cohort
+from atesd.surrogate.law import Law, Values, best_fixed, family, optimum
 
 TWIN = "learning_rate=0"
 

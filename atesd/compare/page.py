@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from atesd import report_comparison
-from atesd.archive import Finished
-from atesd.compare_table import base_notes, number, span
-from atesd.report_page import Table
+from atesd.compare.archive import Finished
+from atesd.compare.table import base_notes, number, span
+from atesd.report import comparison as report_comparison
+from atesd.report.page import Table
 
 Row = dict[str, Any]
 

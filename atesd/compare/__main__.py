@@ -18,15 +18,15 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from atesd import compare_table
-from atesd.archive import Finished, collect
 from atesd.arguments import run_main, settings
 from atesd.budget import Budget
-from atesd.checkpoint_rule import CheckpointRule, Outcome
-from atesd.comparison import LEVEL, Plan, Row, by_method, contrast_rows, method_row, warnings
-from atesd.differences import Difference, counted, differences, evaluation_set, sentence
+from atesd.compare import table as compare_table
+from atesd.compare.archive import Finished, collect
+from atesd.compare.checkpoint_rule import CheckpointRule, Outcome
+from atesd.compare.comparison import LEVEL, Plan, Row, by_method, contrast_rows, method_row, warnings
+from atesd.compare.differences import Difference, counted, differences, evaluation_set, sentence
+from atesd.compare.pairs import PairedTest
 from atesd.errors import UserError
-from atesd.pairs import PairedTest
 
 # The method that others are measured against where the command names none: the paper's own baseline.
 REFERENCE = "opsd"
@@ -156,7 +156,8 @@ def write(result: dict[str, Any], runs: Sequence[Finished], folder: Path) -> Non
     (folder / "compare.json").write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
     (folder / "compare.csv").write_text(compare_table.csv_text(result))
     (folder / "compare.tex").write_text(compare_table.latex(result))
-    from atesd import compare_figures, compare_page
+    from atesd.compare import figures as compare_figures
+    from atesd.compare import page as compare_page
 
     compare_figures.draw(result, folder)
     compare_page.write(result, runs, folder / "report.html")

@@ -11,11 +11,11 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from atesd import report_panels
 from atesd.arguments import run_main
 from atesd.errors import UserError
 from atesd.recorded_run import RecordedRun, Row, read
-from atesd.report_page import Page, Panel, Table, Tile
+from atesd.report import panels as report_panels
+from atesd.report.page import Page, Panel, Table, Tile
 from atesd.statistics import newcombe
 
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from atesd import candidates
-from atesd.agreement import spearman
-from atesd.fit import Fit, Target, competence, fit
-from atesd.probe_noise import probe_noise
-from atesd.recordings import Recording
-from atesd.surrogate import best_fixed
+from atesd.calibrate import candidates
+from atesd.calibrate.fit import Fit, Target, competence, fit
+from atesd.calibrate.probe_noise import probe_noise
+from atesd.calibrate.recordings import Recording
+from atesd.oracle.agreement import spearman
+from atesd.surrogate.law import best_fixed
 
 Values = NDArray[np.float64]
 # Readings whose mean is a run's final probe NLL. ours

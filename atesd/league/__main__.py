@@ -22,11 +22,11 @@ from omegaconf import DictConfig, OmegaConf
 import controllers as controllers
 from atesd.arguments import run_main, settings
 from atesd.errors import UserError
+from atesd.league.rounds import Block, Entry, entry, play, played, unset, with_twins
+from atesd.league.standings import REFERENCE, alarm, table
 from atesd.registry import names
 from atesd.rewards import ProgressSignal, RewardConfig
-from atesd.rounds import Block, Entry, entry, play, played, unset, with_twins
-from atesd.standings import REFERENCE, alarm, table
-from atesd.surrogate import FAMILIES, NULL, family
+from atesd.surrogate.law import FAMILIES, NULL, family
 
 # Students per file: what a stopped league loses at most, per worker. ours
 BLOCK = 50
@@ -43,7 +43,7 @@ class LeagueConfig:
         controllers: registered names, each with its defaults; empty: all but those that need settings. Fixed 0.5 and
             the twins that do not learn always play.
         without: names the empty list leaves out.
-        families: keys of ``atesd.surrogate.FAMILIES`` or calibration.json files; ``null`` only feeds the alarm.
+        families: keys of ``atesd.surrogate.law.FAMILIES`` or calibration.json files; ``null`` only feeds the alarm.
         noise: standard deviations of the readings, each its own table.
         seeds: students per family, the same for every controller.
         updates: student updates in a run.
@@ -122,7 +122,7 @@ def league(config: LeagueConfig) -> dict[str, Any]:
     unfinished = folder / "league.json.unfinished"
     unfinished.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
     unfinished.replace(folder / "league.json")
-    from atesd import league_figures
+    from atesd.league import figures as league_figures
 
     league_figures.draw(result, folder)
     if reason := result["alarm"]["reason"]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from atesd.rounds import Entry
+from atesd.league.rounds import Entry
 from atesd.statistics import (
     Values,
     holm,
@@ -16,7 +16,7 @@ from atesd.statistics import (
     probability_of_improvement,
     stratified_bootstrap,
 )
-from atesd.surrogate import NULL
+from atesd.surrogate.law import NULL
 
 Rows = list[dict[str, Any]]
 REFERENCE = "fixed"

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from atesd.budget import Budget
-from atesd.checkpoint_rule import Outcome
+from atesd.compare.checkpoint_rule import Outcome
+from atesd.compare.pairs import PairedTest, detectable, t_interval, t_p
 from atesd.errors import UserError
-from atesd.pairs import PairedTest, detectable, t_interval, t_p
 from atesd.statistics import Values, holm, iqm, mean, probability_of_improvement, rliable_picks, stratified_bootstrap
 
 # The level of the intervals and of Holm's correction.

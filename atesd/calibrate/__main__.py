@@ -11,7 +11,7 @@ and the league's ``families=[…]`` take as a family, holds:
 - ``candidates``: of each family the root mean square error over evaluations in points, fitted and held out.
 - ``policies``: of each policy the runs, and final accuracy as measured, fitted and predicted when held out.
 - ``rank_correlation``: Spearman's, over policies, of measured final accuracy with the fitted and the held-out, and with
-  the negated final probe NLL, as the mean of each run's last ``atesd.calibration.LAST`` readings.
+  the negated final probe NLL, as the mean of each run's last ``atesd.calibrate.calibration.LAST`` readings.
 - ``best_exposure``: of the sweep with the share of resamples that agree, and of the law over ``LEVELS``.
 - ``headroom``: points of competence by which the best policy of the law passes its best fixed exposure.
 - ``probe``: ``atesd.probe_noise``; its ``noise`` is the league's ``noise`` and ``model.noise``.
@@ -33,13 +33,13 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
-from atesd import candidates
 from atesd.arguments import run_main, settings
-from atesd.calibration import Calibration, Sweep, calibrated
+from atesd.calibrate import candidates
+from atesd.calibrate.calibration import Calibration, Sweep, calibrated
+from atesd.calibrate.recordings import sweep
 from atesd.errors import UserError
-from atesd.recordings import sweep
 from atesd.run import quiet  # which also registers the parts that runs are made of
-from atesd.surrogate import NULL, best_fixed, optimum
+from atesd.surrogate.law import NULL, best_fixed, optimum
 
 
 @dataclass
@@ -48,7 +48,7 @@ class CalibrateConfig:
 
     Attributes:
         output_dir: where calibration.json and calibration.png go.
-        families: which are tried; keys of ``atesd.candidates.FREE``.
+        families: which are tried; keys of ``atesd.calibrate.candidates.FREE``.
         resamples: of the bootstrap.
         seed: of the bootstrap.
     """
@@ -84,7 +84,7 @@ def calibrate(config: CalibrateConfig, folders: Sequence[Path]) -> dict[str, Any
     folder = Path(config.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "calibration.json").write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
-    from atesd import calibration_figure
+    from atesd.calibrate import figure as calibration_figure
 
     calibration_figure.draw(over.runs, best.sweep.curves(best.whole), result, folder / "calibration.png")
     return result

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from atesd.pairs import t_spread
+from atesd.compare.pairs import t_spread
 from atesd.recorded_run import RecordedRun, Row, common_metrics, number
-from atesd.report_page import Page, Panel, Table, Tile
-from atesd.report_panels import EXPOSURE, MISMATCH, REALISED, SHARES, density, has_density, token_view
-from atesd.report_style import Figure, band, bar, colour, dash, figure, scatter, shade, spread
+from atesd.report.page import Page, Panel, Table, Tile
+from atesd.report.panels import EXPOSURE, MISMATCH, REALISED, SHARES, density, has_density, token_view
+from atesd.report.style import Figure, band, bar, colour, dash, figure, scatter, shade, spread
 from atesd.statistics import Values
 
 Methods = Mapping[str, Sequence[RecordedRun]]

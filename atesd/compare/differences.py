@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from atesd.budget import Budget
-from atesd.checkpoint_rule import Outcome
+from atesd.compare.checkpoint_rule import Outcome
 from atesd.errors import UserError
 
 Difference = dict[str, Any]

@@ -11,8 +11,8 @@ from typing import Any
 
 from atesd.arguments import dotted
 from atesd.budget import Budget
+from atesd.compare.labels import label_all
 from atesd.errors import UserError
-from atesd.labels import label_all
 from atesd.recorded_run import RecordedRun, Row, Unusable, read, read_summary
 
 RUN_FILES = ("config.yaml", "summary.json", "metrics.jsonl")
@@ -23,7 +23,7 @@ class Finished:
     """A complete run.
 
     Attributes:
-        name: the settings' short name for the method (``atesd.labels``).
+        name: the settings' short name for the method (``atesd.compare.labels``).
         config: dotted settings.
     """
 

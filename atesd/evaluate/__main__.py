@@ -22,11 +22,11 @@ from hydra.core.config_store import ConfigStore
 import atesd.models
 import atesd.tasks
 import atesd.training.rollout
-from atesd import samples, scores
 from atesd.command import command
 from atesd.errors import UserError
+from atesd.evaluate import samples, scores
+from atesd.evaluate.samples import Sample, SampleFile, Wanted
 from atesd.logbook import provenance
-from atesd.samples import Sample, SampleFile, Wanted
 from atesd.tasks.problem import Problem
 
 if TYPE_CHECKING:

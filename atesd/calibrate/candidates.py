@@ -12,7 +12,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from atesd.surrogate import NULL, Law
+from atesd.surrogate.law import NULL, Law
 
 Values = NDArray[np.float64]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from itertools import combinations
 from typing import Any
 
-from atesd.samples import Sample
+from atesd.evaluate.samples import Sample
 from atesd.statistics import mean, stratified_bootstrap
 from atesd.tasks.problem import Problem
 from atesd.verify import Grade, Pair

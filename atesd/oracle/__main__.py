@@ -26,12 +26,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from omegaconf import OmegaConf
 
-from atesd import fork, retrace
-from atesd.agreement import agreement
 from atesd.arguments import run_main, settings
 from atesd.errors import UserError
 from atesd.exposure import checked
-from atesd.retrace import Record
+from atesd.oracle import fork, retrace
+from atesd.oracle.agreement import agreement
+from atesd.oracle.retrace import Record
 from atesd.rewards import Kind, ProgressSignal
 from atesd.run import quiet  # which also registers the parts that runs are made of
 from atesd.stopwatch import Stopwatch
@@ -150,7 +150,7 @@ def oracle(config: OracleConfig) -> dict[str, Any]:
         "states": states,
     }
     write(folder / "oracle.json", result)
-    from atesd import oracle_figure
+    from atesd.oracle import figure as oracle_figure
 
     oracle_figure.draw(result, folder / "oracle.png")
     return result

@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from numpy.typing import NDArray
 
-from atesd.recordings import Recording
+from atesd.calibrate.recordings import Recording
 
 
 def draw(runs: Sequence[Recording], curves: NDArray[np.float64], result: dict[str, Any], path: Path) -> None:

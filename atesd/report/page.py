@@ -12,7 +12,7 @@ from typing import Any
 
 from plotly.offline import get_plotlyjs
 
-from atesd.report_style import Figure
+from atesd.report.style import Figure
 
 HERE = Path(__file__).parent
 # The browser itself refuses to load anything from anywhere.
@@ -105,7 +105,7 @@ class Page:
 <meta http-equiv="Content-Security-Policy" content="{POLICY}">
 <link rel="icon" href="data:,">
 <title>{escape(self.title)}</title>
-<style>{(HERE / "report.css").read_text()}</style>
+<style>{(HERE / "page.css").read_text()}</style>
 <script>{get_plotlyjs()}</script>
 </head>
 <body>
@@ -121,7 +121,7 @@ class Page:
 {_left_out(self.left_out)}
 </main>
 <script type="application/json" id="page-data">{data}</script>
-<script>{(HERE / "report.js").read_text()}</script>
+<script>{(HERE / "page.js").read_text()}</script>
 </body>
 </html>
 """

@@ -9,8 +9,8 @@ import numpy as np
 from scipy import stats
 
 from atesd.recorded_run import RecordedRun, Row, number
-from atesd.report_page import Panel
-from atesd.report_style import (
+from atesd.report.page import Panel
+from atesd.report.style import (
     FAINT,
     HEIGHT,
     INK,

@@ -29,9 +29,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from atesd import draws
-from atesd.draws import Keys
 from atesd.errors import UserError
+from atesd.surrogate import draws
+from atesd.surrogate.draws import Keys
 
 Values = NDArray[np.float64]
 Per = float | Values

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from atesd.observation import DECAY, NEUTRAL_EXPOSURE, squash
 from atesd.rewards import RewardRule
-from atesd.surrogate import CHANNELS, Law, Per, Surrogates, Values
+from atesd.surrogate.law import CHANNELS, Law, Per, Surrogates, Values
 
 # The observation's running averages, after the exposure's.
 _SEEN = [CHANNELS.index(name) for name in ("loss", "mismatch", "probe_nll", "confidence")]

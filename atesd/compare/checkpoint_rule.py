@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from atesd.archive import Finished
+from atesd.compare.archive import Finished
 from atesd.errors import UserError
 
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from atesd import candidates
-from atesd.recordings import Recording
-from atesd.surrogate import Law, base, learn
+from atesd.calibrate import candidates
+from atesd.calibrate.recordings import Recording
+from atesd.surrogate.law import Law, base, learn
 
 Values = NDArray[np.float64]
 # Relative step of forward differences: about the square root of what a double resolves.

@@ -1,0 +1,1 @@
+"""A surrogate fitted to a recorded sweep."""

@@ -1,0 +1,1 @@
+"""All controllers against all surrogate families."""

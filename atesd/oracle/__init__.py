@@ -1,0 +1,1 @@
+"""What each exposure would truly have gained along a run."""

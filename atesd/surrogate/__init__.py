@@ -1,0 +1,1 @@
+"""Closed-form students with a known best exposure."""
