@@ -50,6 +50,8 @@ class Ranks:
 
     def gather(self, value: _T) -> list[_T]:
         """Return every rank's value, in the order of ranks, on every rank."""
+        if self.size == 1:
+            return [value]
         values: list[Any] = [None] * self.size
         dist.all_gather_object(values, value)
         return values

@@ -24,7 +24,9 @@ def losses(run: RunConfig) -> list[float]:
 
 def test_offload_and_gradient_checkpointing_compute_the_same(settings: Settings) -> None:
     plain = losses(settings(2))
-    checkpointing = TrainConfig(4, 5, 2, 1e-3, gradient_checkpointing=True)
+    checkpointing = TrainConfig(
+        updates=4, batch_size=5, micro_batch_size=2, learning_rate=1e-3, gradient_checkpointing=True
+    )
     offloaded = DeepSpeedConfig(stage=2, offload=Offload.cpu)
     assert losses(settings(train=checkpointing)) == plain
     assert losses(settings(2, deepspeed=offloaded)) == pytest.approx(plain, rel=1e-4)

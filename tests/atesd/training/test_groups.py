@@ -102,7 +102,9 @@ def test_probe_problems_are_split_by_the_base_student_for_good(settings: Setting
 
 @pytest.mark.parametrize("signal", ProgressSignal)
 def test_every_group_has_its_own_progress(signal: ProgressSignal, settings: Settings) -> None:
-    reading = trainer(grouped(settings, reward=RewardConfig(lookahead=2, probe_problems=7, signal=signal))).start(0.5)
+    reading = trainer(
+        grouped(settings, reward=RewardConfig(lookahead=2, probe_problems=7, signal=signal, grounding=0.1))
+    ).start(0.5)
     for own in reading.groups:
         same = {ProgressSignal.probe_nll: own.probe_nll, ProgressSignal.loss: own.loss, ProgressSignal.probe_success: 1}
         assert own.progress_signal == same.get(signal, own.progress_signal)

@@ -34,7 +34,10 @@ KEYS = [(0, 0, 1000 + row, 0) for row in range(5)]
 SETTINGS = {"model": TinyConfig(name="tiny"), "rollout": VllmRolloutConfig(max_new_tokens=8, kv_cache_gib=0.1)}
 
 
-ADAPTERS = {"lora": LoraConfig(name="small", rank=4, alpha=64), "train": TrainConfig(4, 5, 8, learning_rate=1e-2)}
+ADAPTERS = {
+    "lora": LoraConfig(name="small", rank=4, alpha=64),
+    "train": TrainConfig(updates=4, batch_size=5, micro_batch_size=8, learning_rate=1e-2),
+}
 
 
 def trainer(run: RunConfig) -> DeepSpeedTrainer:
