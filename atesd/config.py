@@ -22,7 +22,8 @@ class TrainConfig:
     Attributes:
         updates: student updates in the run.
         tokens_generated: the run ends with the update in which the student has generated as many tokens in all, by
-            which methods can be matched; ``updates`` is then the most it takes. None: it ends by ``updates`` alone.
+            which methods can be matched; ``updates`` is then the most it takes, and all that ends a method without
+            rollouts. None: it ends by ``updates`` alone.
         batch_size: sequences per update, over all processes.
         micro_batch_size: sequences per pass of student, teacher or probe on one process, those of like length together.
         learning_rate: of AdamW, constant.
