@@ -36,7 +36,7 @@ def test_arms_differ() -> None:
     assert len({repr(settings(arm)) for arm in ARMS}) == len(ARMS)
 
 
-@pytest.mark.parametrize("experiment", ["controllers", "methods"])
+@pytest.mark.parametrize("experiment", ["controllers", "methods", "trust"])
 def test_an_experiment_names_arms_that_there_are(experiment: str) -> None:
     folder = Path(configs.__file__).parent / "experiment"
     params = OmegaConf.load(folder / f"{experiment}.yaml").hydra.sweeper.params
