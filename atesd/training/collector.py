@@ -47,8 +47,8 @@ class Collector:
         ranks: Ranks,
         stopwatch: Stopwatch,
         size: int,
-        groups: int = 1,
-        grounded: bool = True,
+        groups: int,
+        grounded: bool,
     ) -> None:
         self.seed = seed
         self.task = task

@@ -5,10 +5,9 @@ from __future__ import annotations
 import copy
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from atesd.config import RunConfig
 from atesd.errors import UserError
 from atesd.exposure import Exposure
 from atesd.groups import equal_shares
-from atesd.interfaces import Reading, State, StudentDiverged, StudentTrainer, UpdateReport, Verdict
+from atesd.interfaces import Reading, State, StudentTrainer, UpdateReport, Verdict
 from atesd.losses import entropy, token_log_probs
 from atesd.rewards import ProgressSignal
 from atesd.signals import Signal, SignalBatch
@@ -31,16 +30,14 @@ from atesd.training.collector import Collector
 from atesd.training.difficulty import reference_nlls
 from atesd.training.engine import gradient_norm
 from atesd.training.evaluation import answer
-from atesd.training.group_readings import GroupReadings, Metrics
 from atesd.training.memory import refuse_too_large
-from atesd.training.probe import Measure, Probe, mean
+from atesd.training.probe import Probe, Probes
+from atesd.training.reporter import Reporter, finite
 from atesd.training.sequences import completion_logits
 from atesd.training.specimens import Specimens
 
 STATE_FILE = "trainer.json"
 ENGINE_TAG = "engine"
-# Keeps the loss of rows that no weight falls on at 0.
-TINY = 1e-12
 
 # What the engine counts, and decides by when to step.
 COUNTERS = ("micro_steps", "global_steps", "global_samples", "skipped_steps")
@@ -104,9 +101,8 @@ class DeepSpeedTrainer(StudentTrainer):
             self.stopwatch,
             run.train.micro_batch_size,
             run.env.groups,
-            grounded=run.reward.rule(run.env.hold_window).grounding != 0,
+            run.reward.rule(run.env.hold_window).grounding != 0,
         )
-        self.group_readings = GroupReadings(run.env.groups, self.ranks)
         rows = run.train.batch_size // self.ranks.size
         if run.train.gradient_checkpointing:
             student.model.gradient_checkpointing_enable({"use_reentrant": False})
@@ -115,19 +111,21 @@ class DeepSpeedTrainer(StudentTrainer):
         for copied in (sampled, self.teacher.model):
             copied.to(self.engine.device)
         self.probes = self._probes()
+        self.reporter = Reporter(self.signal, self.collector, self.rollout, self.probes)
         specimens = self.task.held_out(Split.probe, run.reward.probe_problems)[: run.eval.rollouts]
         self._specimens = Specimens(self.collector, self.ranks.share(specimens), run.exposure.cut)
 
-    def _probes(self) -> list[Probe]:
-        """Return the probe of each difficulty group, by the NLL of the student, which is still the base student."""
+    def _probes(self) -> Probes:
+        """Return the probes of the difficulty groups, by the NLL of the student, which is still the base student."""
         problems, groups = self.task.held_out(Split.probe, self.run.reward.probe_problems), self.run.env.groups
         size = self.run.train.micro_batch_size
         nlls = reference_nlls(self.student, problems, size)[0] if groups > 1 else [0.0] * len(problems)
         shares = equal_shares(self.ranks.agree(nlls), groups)
-        return [
+        probes = [
             Probe(self.student, self.rollout, self.ranks.share([problems[index] for index in share]), size)
             for share in shares
         ]
+        return Probes(probes, self.run.reward.signal, self.ranks)
 
     @property
     def updates_done(self) -> int:
@@ -152,7 +150,7 @@ class DeepSpeedTrainer(StudentTrainer):
         with self.collector.rewinding(), torch.no_grad():
             batch = self.signal.collect(self.collector, self.run.train.batch_size, exposure)
             loss, columns = self._weighted_loss(batch, self._total_weight(batch))
-        reading, _ = self._report(batch, sum(self.ranks.gather(float(loss))), [columns])
+        reading, _ = self.reporter.report(batch, sum(self.ranks.gather(float(loss))), self.grad_norm, [columns])
         return reading
 
     def update(self, exposure: Exposure) -> UpdateReport:
@@ -166,7 +164,7 @@ class DeepSpeedTrainer(StudentTrainer):
                 self._renew_copies()
             self._sync()
             self._updates_done += 1
-            reading, metrics = self._report(batch, loss, columns)
+            reading, metrics = self.reporter.report(batch, loss, self.grad_norm, columns)
         return UpdateReport(reading, metrics)
 
     @contextmanager
@@ -220,6 +218,9 @@ class DeepSpeedTrainer(StudentTrainer):
         total = float(sum(self.ranks.gather(float(batch.weights_BT.sum()))))
         return total or 1.0  # a batch in which no token counts has loss 0, not 0 / 0
 
+    def _finite(self, what: str, value: float) -> float:
+        return finite(what, value, self._updates_done + 1)
+
     def _renew_copies(self) -> None:
         if self.student.model is not self.engine.module:
             weights.copy_into(self.engine.module, self.student.model)
@@ -228,104 +229,6 @@ class DeepSpeedTrainer(StudentTrainer):
     def _sync(self) -> None:
         with self.stopwatch.phase("sync"):
             self.rollout.sync()
-
-    def _finite(self, what: str, value: float) -> float:
-        if not math.isfinite(value):
-            raise StudentDiverged(
-                f"student update {self._updates_done + 1}: the {what} is {value}; start a new run with a lower "
-                "train.learning_rate or train.max_grad_norm"
-            )
-        return value
-
-    def _report(
-        self, batch: SignalBatch, loss: float, columns: list[dict[str, Tensor]]
-    ) -> tuple[Reading, dict[str, float | None]]:
-        merged = self._merge(columns)
-        lengths = [
-            length
-            for share in self.ranks.gather(batch.sequences.completion_mask_BT.sum(1).tolist())
-            for length in share
-        ]
-        metrics: dict[str, float | None] = {
-            **self._summarise(merged),
-            "loss/optimised": loss,
-            "student/grad_norm": self.grad_norm,
-            "rollout/length_tokens": sum(lengths) / len(lengths),
-            **self._mean_over_ranks(batch.metrics),
-        }
-        if (gap := self.rollout.take_gap()) is not None:
-            metrics["rollout/logprob_gap"] = max(self.ranks.gather(gap))
-        metrics |= {f"tokens/{name}": sum(self.ranks.gather(n)) for name, n in self.collector.take_tokens().items()}
-        metrics["tokens/trained"] = sum(self.ranks.gather(int(batch.sequences.mask.sum())))
-        with self.stopwatch.phase("probe"):
-            probed, *probed_by_group = self._probe()
-        metrics = self._with_progress(metrics | probed)
-        readings = []
-        for group, found in enumerate(self.group_readings.of(batch, merged, self._summarise)):
-            newest = (self.group_readings.newest[group] or metrics) | probed_by_group[group]
-            readings.append(self._reading(self._with_progress(newest)))
-            metrics |= {f"group_{group}/{key}": value for key, value in (found | probed_by_group[group]).items()}
-        return self._reading(metrics, tuple(readings)), metrics
-
-    def _summarise(self, columns: dict[str, Tensor]) -> dict[str, float]:
-        """Turn the token columns of some rows into numbers about them."""
-        weights_N = columns["weight"]
-        return {
-            "loss/optimised": float((columns["loss"] * weights_N).sum() / weights_N.sum().clamp(min=TINY)),
-            "student/entropy_nats_per_token": float(columns["entropy"].mean()),
-            "student/confidence": float(columns["confidence"].mean()),
-            **self.signal.summarise(columns),
-        }
-
-    def _with_progress(self, metrics: Metrics) -> Metrics:
-        """Return the metrics with the loss as the progress signal, where it is that."""
-        if self.run.reward.signal is ProgressSignal.loss:
-            return metrics | {"probe/progress_signal": metrics["loss/optimised"]}
-        return metrics
-
-    def _reading(self, metrics: dict[str, Any], groups: tuple[Reading, ...] = ()) -> Reading:
-        return Reading(
-            progress_signal=self._finite("progress signal", metrics["probe/progress_signal"]),
-            probe_nll=self._finite("probe NLL", metrics["probe/nll_nats_per_token"]),
-            loss=metrics["loss/optimised"],
-            confidence=metrics["student/confidence"],
-            mismatch=metrics.get("mismatch/top1_disagreement"),
-            teacher_log_prob=metrics.get("teacher/reference_log_prob_nats_per_token"),
-            groups=groups,
-        )
-
-    def _probe(self) -> list[Metrics]:
-        """Measure the probe NLL and the progress signal: of all probe problems, then of each group's."""
-        nll = progress = self._measured(Probe.reference_nll)
-        spent = list(chain(*nll))
-        if self.run.reward.signal in (ProgressSignal.probe_success, ProgressSignal.answer_nll):
-            progress = self._measured(lambda probe: probe.measure(self.run.reward.signal))
-            spent += chain(*progress)
-        everything: Metrics = {
-            "probe/nll_nats_per_token": mean(list(chain(*nll))),
-            "probe/progress_signal": mean(list(chain(*progress))),
-            "probe/tokens_scored": sum(measure.tokens_scored for measure in spent),
-            "probe/tokens_generated": sum(measure.tokens_generated for measure in spent),
-        }
-        by_group = zip(nll, progress, strict=True)
-        return [
-            everything,
-            *({"probe/nll_nats_per_token": mean(n), "probe/progress_signal": mean(p)} for n, p in by_group),
-        ]
-
-    def _measured(self, measure: Callable[[Probe], Measure]) -> list[list[Measure]]:
-        """Return what is measured on each group's probe problems, a list of all ranks' shares per group."""
-        shares = self.ranks.gather([measure(probe) for probe in self.probes])
-        return [list(of_ranks) for of_ranks in zip(*shares, strict=True)]
-
-    def _merge(self, columns: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-        local = {name: torch.cat([part[name] for part in columns]) for name in columns[0]}
-        shares = self.ranks.gather(local)
-        return {name: torch.cat([share[name] for share in shares]) for name in local}
-
-    def _mean_over_ranks(self, metrics: dict[str, float]) -> dict[str, float]:
-        shares = self.ranks.gather(metrics)
-        return {name: sum(share[name] for share in shares) / len(shares) for name in metrics}
 
     def evaluate(self, count: int) -> list[Verdict]:
         asked = self.task.held_out(Split.evaluation, count)
@@ -340,8 +243,7 @@ class DeepSpeedTrainer(StudentTrainer):
         return [row for share in self.ranks.gather(rows) for row in share]
 
     def measure(self) -> dict[ProgressSignal, float]:
-        shares = list(chain(*self.ranks.gather([probe.measure_generated() for probe in self.probes])))
-        return {signal: mean([share[signal] for share in shares]) for signal in shares[0]}
+        return self.probes.measure_generated()
 
     def snapshot(self) -> Snapshot:
         if self.run.deepspeed.stage:
@@ -403,13 +305,13 @@ class DeepSpeedTrainer(StudentTrainer):
             "updates_done": self._updates_done,
             "position": self.collector.position,
             "thresholds": self.collector.quantiles.thresholds,
-            "groups": [dict(newest) for newest in self.group_readings.newest],
+            "groups": [dict(newest) for newest in self.reporter.groups.newest],
         }
 
     def _recount(self, state: State) -> None:
         self._updates_done, self.collector.position = state["updates_done"], state["position"]
         self.collector.quantiles.thresholds = state["thresholds"]
-        self.group_readings.newest = [dict(newest) for newest in state["groups"]]
+        self.reporter.groups.newest = [dict(newest) for newest in state["groups"]]
 
     def export(self, folder: Path) -> None:
         if self.ranks.leads:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 
 from atesd.losses import token_log_probs
 from atesd.rewards import ProgressSignal
 from atesd.tasks.problem import Problem
+from atesd.training.group_readings import Metrics
 from atesd.training.language_model import LanguageModel
+from atesd.training.ranks import Ranks
 from atesd.training.rollout import Rollout
 from atesd.training.sequences import score
 from atesd.verify import Grade
@@ -84,3 +87,46 @@ class Probe:
         mask_BT = sequences.completion_mask_BT
         nll = -(token_log_probs(logits_BTV, sequences.completion_ids_BT).double() * mask_BT).sum()
         return Measure(float(nll), int(mask_BT.sum()), int(sequences.mask.sum()))
+
+
+class Probes:
+    """The probes of all difficulty groups, measured over all ranks: every rank must call.
+
+    Attributes:
+        groups: this rank's share of each group, the easiest first.
+        signal: what is paid for.
+    """
+
+    def __init__(self, groups: list[Probe], signal: ProgressSignal, ranks: Ranks) -> None:
+        self.groups = groups
+        self.signal = signal
+        self.ranks = ranks
+
+    def measure(self) -> list[Metrics]:
+        """Return the probe NLL and the progress signal: of all probe problems, then of each group's."""
+        nll = progress = self._measured(Probe.reference_nll)
+        spent = list(chain(*nll))
+        if self.signal in (ProgressSignal.probe_success, ProgressSignal.answer_nll):
+            progress = self._measured(lambda probe: probe.measure(self.signal))
+            spent += chain(*progress)
+        everything: Metrics = {
+            "probe/nll_nats_per_token": mean(list(chain(*nll))),
+            "probe/progress_signal": mean(list(chain(*progress))),
+            "probe/tokens_scored": sum(measure.tokens_scored for measure in spent),
+            "probe/tokens_generated": sum(measure.tokens_generated for measure in spent),
+        }
+        by_group = zip(nll, progress, strict=True)
+        return [
+            everything,
+            *({"probe/nll_nats_per_token": mean(n), "probe/progress_signal": mean(p)} for n, p in by_group),
+        ]
+
+    def measure_generated(self) -> dict[ProgressSignal, float]:
+        """Return the progress signals that need generation, of all probe problems."""
+        shares = list(chain(*self.ranks.gather([probe.measure_generated() for probe in self.groups])))
+        return {signal: mean([share[signal] for share in shares]) for signal in shares[0]}
+
+    def _measured(self, measure: Callable[[Probe], Measure]) -> list[list[Measure]]:
+        """Return what is measured on each group's probe problems, a list of all ranks' shares per group."""
+        shares = self.ranks.gather([measure(probe) for probe in self.groups])
+        return [list(of_ranks) for of_ranks in zip(*shares, strict=True)]

@@ -27,7 +27,9 @@ def collector(language: LanguageModel) -> Collector:
     frozen = teacher.build(TeacherConfig(), language.model)
     with torch.no_grad():
         language.model.get_input_embeddings().weight.mul_(1.3)
-    return Collector(0, Arithmetic(0), language, rollout, frozen, Ranks(0, 1), Stopwatch(), size=2)
+    return Collector(
+        0, Arithmetic(0), language, rollout, frozen, Ranks(0, 1), Stopwatch(), size=2, groups=1, grounded=True
+    )
 
 
 def test_the_token_that_breaks_the_trust_still_counts() -> None:

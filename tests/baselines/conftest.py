@@ -29,6 +29,17 @@ def context() -> Callable[..., Collector]:
     def make(language: LanguageModel, max_new_tokens: int = 64, seed: int = 0) -> Collector:
         rollout = HfRolloutConfig(max_new_tokens=max_new_tokens).build(language)
         frozen = teacher.build(TeacherConfig(), language.model)
-        return Collector(seed, Arithmetic(seed), language, rollout, frozen, ranks.join(), Stopwatch(), size=2)
+        return Collector(
+            seed,
+            Arithmetic(seed),
+            language,
+            rollout,
+            frozen,
+            ranks.join(),
+            Stopwatch(),
+            size=2,
+            groups=1,
+            grounded=True,
+        )
 
     return make

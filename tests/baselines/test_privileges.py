@@ -49,7 +49,9 @@ class Recorded(Collector):
 def context(language: LanguageModel) -> Recorded:
     rollout = HfRolloutConfig(max_new_tokens=12).build(language)
     frozen = teacher.build(TeacherConfig(), language.model)
-    return Recorded(0, Arithmetic(0), language, rollout, frozen, Ranks(0, 1), Stopwatch(), size=2)
+    return Recorded(
+        0, Arithmetic(0), language, rollout, frozen, Ranks(0, 1), Stopwatch(), size=2, groups=1, grounded=True
+    )
 
 
 def text_of(language: LanguageModel, prompts: list[list[int]]) -> list[str]:

@@ -30,7 +30,18 @@ from baselines.sft import SupervisedFineTuning
 def collector(language: LanguageModel, rank: int = 0, size: int = 1, seed: int = 0) -> Collector:
     rollout = HfRolloutConfig(max_new_tokens=12).build(language)
     frozen = teacher.build(TeacherConfig(), language.model)
-    return Collector(seed, Arithmetic(seed), language, rollout, frozen, Ranks(rank, size), Stopwatch(), size=2)
+    return Collector(
+        seed,
+        Arithmetic(seed),
+        language,
+        rollout,
+        frozen,
+        Ranks(rank, size),
+        Stopwatch(),
+        size=2,
+        groups=1,
+        grounded=True,
+    )
 
 
 def unpadded(language: LanguageModel, prompt: list[int], completion: list[int]) -> torch.Tensor:

@@ -97,7 +97,7 @@ def test_probe_problems_are_split_by_the_base_student_for_good(settings: Setting
     expected = [[problems[index] for index in share] for share in shares]
     assert [len(share) for share in expected] == [3, 2, 2]
     student.update(EXPOSURES)
-    assert [probe.problems for probe in student.probes] == expected
+    assert [probe.problems for probe in student.probes.groups] == expected
 
 
 @pytest.mark.parametrize("signal", ProgressSignal)

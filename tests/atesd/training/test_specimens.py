@@ -28,7 +28,7 @@ def test_a_row_holds_what_student_and_teacher_say(settings: Settings) -> None:
     student.update(1.0)
     rows = student.specimens([0.5])
     assert len(rows) == 3
-    for row, problem in zip(rows, student.probes[0].problems, strict=True):
+    for row, problem in zip(rows, student.probes.groups[0].problems, strict=True):
         assert (row["update"], row["problem"], row["correct"]) == (1, problem.id, False)
         assert [score["exposure"] for score in row["teacher"]] == [0.0, 0.5, 1.0]
         assert [score["realised"] for score in row["teacher"]][::2] == [0.0, 1.0]
