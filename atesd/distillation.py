@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from atesd.divergence import Divergence
 from atesd.errors import UserError
@@ -18,6 +18,8 @@ from atesd.trust import Scored, Trust, token_weights
 if TYPE_CHECKING:
     from torch import Tensor
 
+# Brought by baselines whose papers neither clip nor temper the divergence, so that a preset's values stay OPSD's.
+PLAIN: dict[str, Any] = {"temperature": 1.0, "clip": math.inf}
 # Share of tokens whose divergence makes the logged tail. ours: the paper names the tail, not its size
 KL_TAIL_SHARE = 0.05
 REFERENCE_LOG_PROB = "teacher/reference_log_prob_nats_per_token"
@@ -58,6 +60,14 @@ class SignalConfig:
 
     def build(self, cut: Cut) -> Distillation:
         return Distillation(self, cut)
+
+    def require(self, divergence: Divergence, baseline: str) -> None:
+        """Refuse another divergence than the one that makes the baseline."""
+        if self.divergence is not divergence:
+            raise UserError(
+                f"baseline={baseline} is defined by signal.divergence={divergence.value}, got {self.divergence.value}; "
+                "leave signal.divergence out, or take baseline=opsd"
+            )
 
 
 class Distillation(Signal):

@@ -148,7 +148,7 @@ def _run(settings: DictConfig) -> None:
             raise  # the other runs go on (atesd.sweep)
         sys.exit(f"error: {error}")
     except Stopped:
-        print(f"stopped; go on with resume=true output_dir={settings.output_dir}", file=sys.stderr)
+        print("stopped; go on with the same command and resume=true", file=sys.stderr)
         sys.exit(STOPPED_EXIT_CODE)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from atesd.config import RunConfig
-from atesd.distillation import Distillation
+from atesd.distillation import PLAIN, Distillation
 from atesd.errors import UserError
 from atesd.prompts import STYLES
 from atesd.registry import register
@@ -33,12 +33,12 @@ class ConciseInstruction(Distillation):
 @register("baseline", "crisp")
 @dataclass
 class CrispConfig(BaselineConfig):
-    """Nothing to set here. The paper's: 32 rollouts per update at temperature 1, 1e-6, 100 updates.
+    """Nothing to set here. The paper's: 32 rollouts per update at temperature 1, 1e-6, one epoch (it converges in 100).
 
     The paper copies the student into the teacher every 50 updates; ours: frozen, the same for the first 50.
     """
 
-    brings: ClassVar[dict[str, Any]] = {"signal": {"divergence": "reverse_kl"}}
+    brings: ClassVar[dict[str, Any]] = {"signal": {"divergence": "reverse_kl", **PLAIN}}
 
     def signal(self, run: RunConfig) -> Signal:
         style = getattr(run.model, "style", None)

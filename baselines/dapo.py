@@ -1,8 +1,9 @@
 """DAPO (arXiv 2503.14476): GRPO that keeps drawing problems until every group holds right and wrong answers.
 
-From the paper: rewards 1 and -1 for a right and a wrong final answer (eq. 7); advantages within a group (eq. 9); the
-mean over all tokens of the batch instead of sequences (eq. 8), dynamic sampling of groups that are neither all right
-nor all wrong (eq. 11), and a penalty on answers that come near the length limit (eq. 13); no KL term. The fourth
+From the paper: rewards 1 and -1 for a right and a wrong final answer (eq. 7); advantages within a group (eq. 9, to
+which our 1e-4 is added); the mean over tokens instead of sequences (eq. 8, where it is over those of a group; here, as
+in its published code, over those of the batch), dynamic sampling of groups that are neither all right nor all wrong
+(eq. 11), and a penalty on answers that come near the length limit (eq. 13); no KL term. The fourth
 change, a clip between 0.8 and 1.28, acts only where a batch is used for several optimizer steps. Here it is used for
 one, so the ratio is 1 in value and there is nothing to clip (see ``grpo``).
 """
@@ -50,12 +51,12 @@ def overlong_penalty(length: int, longest: int, cache: int) -> float:
 class DynamicSampling(GroupRelative):
     """Draws whole batches of problems until each rank has its share of mixed groups, or has drawn ``draws`` times.
 
-    What is then still missing is filled with groups that are not mixed, so that every rank makes its rows. Mixed groups
-    in excess are left out, as in the paper; the tokens of everything sampled are counted.
+    What is then still missing is filled with groups that are not mixed and weigh nothing, so that every rank makes its
+    rows. Mixed groups in excess are left out, as in the paper; the tokens of everything sampled are counted.
     """
 
-    def __init__(self, config: DapoConfig, longest: int) -> None:
-        super().__init__(config.group_size)
+    def __init__(self, config: DapoConfig, longest: int, temperature: float) -> None:
+        super().__init__(config.group_size, temperature)
         self.config = config
         self.longest = longest
 
@@ -74,9 +75,10 @@ class DynamicSampling(GroupRelative):
         sequences = context.sequences([o.problem for o in owners], [o.prompt for o in owners], completions)
         mask_BT = sequences.completion_mask_BT.float()
         advantages_B1 = torch.tensor(group_advantages(rewards, self.group_size))[:, None].to(mask_BT)
+        mixed_B1 = mask_BT.new_tensor([owner.mixed for owner in owners])[:, None]
         return SignalBatch(
             sequences,
-            mask_BT,
+            mask_BT * mixed_B1,
             {"advantages_B1": advantages_B1},
             {
                 "rollout/success": sum(sum(group.correct) for group in drawn) / (len(drawn) * self.group_size),
@@ -110,7 +112,7 @@ class DynamicSampling(GroupRelative):
 @dataclass
 class DapoConfig(GrpoConfig):
     """Attributes:
-    group_size: samples per problem; 16 in the paper, with 512 problems per update at 1e-6.
+    group_size: samples per problem; 16 in the paper, with 512 problems per sampling and 16 updates from each at 1e-6.
     draws: most batches drawn for one update; 10 in the paper's published script, which then stops with an error.
     overlong_cache: last tokens of ``rollout.max_new_tokens`` in which the penalty grows; 4,096 of 20,480 in the paper.
         ours: 6 of 64, since right answers on the testbed take up to 58 tokens. 0 punishes no length.
@@ -133,4 +135,4 @@ class DapoConfig(GrpoConfig):
             raise UserError(
                 f"baseline.overlong_cache={self.overlong_cache} must be at most rollout.max_new_tokens={longest}"
             )
-        return DynamicSampling(self, longest)
+        return DynamicSampling(self, longest, run.rollout.temperature)

@@ -2,20 +2,22 @@
 
 From the paper: each update is on-policy with probability ``on_policy`` (lambda of algorithm 1), else the teacher scores
 the data set's own solutions; the loss is JSD(beta) between teacher and student per token (eq. 1), beta being the
-teacher's share in the mixture. Not here: the paper's teacher is a larger model that has been fine-tuned on the task.
-There is none, so the teacher is the student's own, shown the whole reference (ours). On references it therefore reads
-what it scores, and comes close to teaching the reference tokens themselves.
+teacher's share in the mixture (``signal.jsd_weight``; 0.1, 0.5 and 0.9 in the paper). Not here: the paper's teacher is
+a larger model that has been fine-tuned on the task. There is none, so the teacher is the student's own, shown the whole
+reference (ours). On references it therefore reads what it scores, and comes close to teaching the reference tokens
+themselves.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
 from atesd.config import RunConfig
-from atesd.distillation import Distillation, SignalConfig
+from atesd.distillation import PLAIN, Distillation, SignalConfig
 from atesd.divergence import Divergence
 from atesd.errors import UserError
 from atesd.exposure import Cut
@@ -55,22 +57,17 @@ def references(context: UpdateContext, problems: Sequence[Problem]) -> Rollouts:
 @register("baseline", "gkd")
 @dataclass
 class GkdConfig(BaselineConfig):
-    """Temperature and clip are those of ``signal``.
-
-    Attributes:
-        on_policy: lambda, the share of on-policy updates; 0, 0.5 and 1 in the paper, 0.5 being its mixed arm.
-        teacher_share: beta of JSD(beta); 0.1, 0.5 and 0.9 in the paper.
+    """Attributes:
+    on_policy: lambda, the share of on-policy updates; 0, 0.5 and 1 in the paper, 0.5 being its mixed arm.
     """
 
+    brings: ClassVar[dict[str, Any]] = {"signal": {"divergence": "jsd", **PLAIN}}
     on_policy: float = 0.5
-    teacher_share: float = 0.5
 
     def __post_init__(self) -> None:
         if not 0 <= self.on_policy <= 1:
             raise UserError(f"baseline.on_policy must lie in [0, 1], got {self.on_policy}; 1 never uses a reference")
-        if not 0 < self.teacher_share < 1:
-            raise UserError(f"baseline.teacher_share must lie in (0, 1), got {self.teacher_share}")
 
     def signal(self, run: RunConfig) -> Signal:
-        config = replace(run.signal, divergence=Divergence.jsd, jsd_weight=self.teacher_share)
-        return OnAndOffPolicy(config, run.exposure.cut, self.on_policy, run.seed)
+        run.signal.require(Divergence.jsd, self.name)
+        return OnAndOffPolicy(run.signal, run.exposure.cut, self.on_policy, run.seed)

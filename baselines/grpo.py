@@ -4,7 +4,8 @@
     loss = -mean over sequences of mean over tokens of A * ratio
 
 with r = 1 for a right final answer, else 0, and no KL term, as in the paper's row. One optimizer step per batch, so the
-ratio of new to old policy is 1 in value and the clip at 0.2 never acts; its gradient is that of the log-probability.
+ratio of new to old policy is 1 in value and the clip at 0.2 never acts; its gradient is that of the log-probability at
+the rollouts' temperature. That rollouts leave out unlikely tokens (top-p, top-k) is not corrected for.
 """
 
 from __future__ import annotations
@@ -45,10 +46,11 @@ def group_advantages(rewards: list[float], group_size: int) -> np.ndarray:
 
 
 class GroupRelative(Signal):
-    """Rewards each sampled completion by its final answer."""
+    """Rewards each completion, sampled at a temperature, by its final answer."""
 
-    def __init__(self, group_size: int) -> None:
+    def __init__(self, group_size: int, temperature: float) -> None:
         self.group_size = group_size
+        self.temperature = temperature
 
     def collect(self, context: UpdateContext, rows: int, exposure: Exposure) -> SignalBatch:
         import torch
@@ -73,7 +75,7 @@ class GroupRelative(Signal):
     def token_losses(self, student_logits_BTV: Tensor, batch: SignalBatch) -> tuple[Tensor, dict[str, Tensor]]:
         from atesd.losses import token_log_probs
 
-        log_probs_BT = token_log_probs(student_logits_BTV, batch.sequences.completion_ids_BT)
+        log_probs_BT = token_log_probs(student_logits_BTV / self.temperature, batch.sequences.completion_ids_BT)
         ratio_BT = (log_probs_BT - log_probs_BT.detach()).exp()
         return -batch.tensors["advantages_B1"] * ratio_BT, {}
 
@@ -101,4 +103,4 @@ class GrpoConfig(BaselineConfig):
             raise UserError(
                 f"train.batch_size={run.train.batch_size} must be a multiple of baseline.group_size={self.group_size}"
             )
-        return GroupRelative(self.group_size)
+        return GroupRelative(self.group_size, run.rollout.temperature)

@@ -6,20 +6,22 @@ paper's single-step decomposition):
     of token t itself      exact: the gradient of the full-vocabulary KL(q || p) at t
     of the tokens after t  sampled: -(mean of r over them) * gradient of log q(y_t)
 
-The mean instead of the sum is the paper's length normalisation. Not here: its teacher is a larger model, so ours is
-the student's own, shown the whole reference (ours); sampling from a mixture with the teacher (0.2 of it) needs a
-teacher that generates; the language-modelling loss on a pre-training corpus needs that corpus; the clip at 0.2 never
-acts with one optimizer step per batch (see ``grpo``); its code whitens the returns, the paper does not.
+The mean instead of the sum is the paper's length normalisation. Tokens that ``signal.trust`` weighs less weigh less in
+it too. Not here: its teacher is a larger model, so ours is the student's own, shown the whole reference (ours);
+sampling from a mixture with the teacher (0.2 of it) needs a teacher that generates; the language-modelling loss on a
+pre-training corpus needs that corpus; the clip at 0.2 never acts with one optimizer step per batch (see ``grpo``). Its
+code also whitens, scales, clips and discounts the returns; the paper does not.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from atesd.config import RunConfig
-from atesd.distillation import Distillation
+from atesd.distillation import PLAIN, Distillation
 from atesd.divergence import Divergence
+from atesd.errors import UserError
 from atesd.registry import register
 from atesd.signals import BaselineConfig, Signal, SignalBatch
 
@@ -27,17 +29,17 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def mean_of_later(values_BT: Tensor, mask_BT: Tensor) -> Tensor:
-    """Return at every token the mean of the values after it, 0 at the last; what the mask leaves out does not count.
+def mean_of_later(values_BT: Tensor, weights_BT: Tensor) -> Tensor:
+    """Return at every token the weighted mean of the values after it, 0 where none of them has weight.
 
     >>> import torch
     >>> mean_of_later(torch.tensor([[9.0, 4.0, 2.0, 7.0]]), torch.tensor([[1, 1, 1, 0]])).tolist()
     [[3.0, 2.0, 0.0, 0.0]]
     """
-    kept_BT = values_BT.where(mask_BT.bool(), 0.0)
+    kept_BT = values_BT.where(weights_BT > 0, 0.0) * weights_BT
     later_BT = kept_BT.flip(1).cumsum(1).flip(1) - kept_BT
-    count_BT = mask_BT.flip(1).cumsum(1).flip(1) - mask_BT
-    return later_BT / count_BT.clamp(min=1)
+    weight_BT = weights_BT.flip(1).cumsum(1).flip(1) - weights_BT
+    return later_BT / weight_BT.where(weight_BT > 0, 1.0)
 
 
 class SequenceReverseKl(Distillation):
@@ -50,7 +52,7 @@ class SequenceReverseKl(Distillation):
         ids_BT, temperature = batch.sequences.completion_ids_BT, self.config.temperature
         student_BT = token_log_probs(student_logits_BTV / temperature, ids_BT)
         teacher_BT = token_log_probs(batch.tensors["teacher_logits_BTV"] / temperature, ids_BT)
-        return_BT = mean_of_later(teacher_BT - student_BT.detach(), batch.sequences.completion_mask_BT)
+        return_BT = mean_of_later(teacher_BT - student_BT.detach(), batch.weights_BT)
         ratio_BT = (student_BT - student_BT.detach()).exp()
         return own_BT - return_BT * ratio_BT, columns
 
@@ -58,7 +60,18 @@ class SequenceReverseKl(Distillation):
 @register("baseline", "minillm")
 @dataclass
 class MiniLlmConfig(BaselineConfig):
-    """Nothing to set; temperature and clip are those of ``signal``. The paper samples at temperature 1."""
+    """Nothing to set. The paper samples at temperature 1 from the whole vocabulary."""
+
+    brings: ClassVar[dict[str, Any]] = {
+        "signal": {"divergence": "reverse_kl", **PLAIN},
+        "rollout": {"temperature": 1.0, "top_p": 1.0, "top_k": 0},
+    }
 
     def signal(self, run: RunConfig) -> Signal:
-        return SequenceReverseKl(replace(run.signal, divergence=Divergence.reverse_kl), run.exposure.cut)
+        run.signal.require(Divergence.reverse_kl, self.name)
+        if run.signal.temperature != run.rollout.temperature:  # the gradient's sampled part takes them for one policy
+            raise UserError(
+                f"baseline=minillm needs signal.temperature={run.signal.temperature:g} and rollout.temperature="
+                f"{run.rollout.temperature:g} to be equal; leave both out, or set both alike"
+            )
+        return SequenceReverseKl(run.signal, run.exposure.cut)

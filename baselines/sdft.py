@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from atesd.config import RunConfig
+from atesd.distillation import PLAIN
 from atesd.registry import register
 from atesd.signals import BaselineConfig, Signal
 
@@ -21,12 +22,12 @@ class SdftConfig(BaselineConfig):
     """Nothing to set here; ``signal`` and ``teacher`` hold the settings of distillation.
 
     The paper's: a moving average with rate 0.01 per update, forward KL without clip or temperature. ours: the prompt
-    format of the model's style.
+    format of the model's style; the mean over all tokens (its code: over each sequence's, its first three left out).
     """
 
     brings: ClassVar[dict[str, Any]] = {
         "teacher": {"kind": "ema", "ema_rate": 0.01},
-        "signal": {"divergence": "forward_kl"},
+        "signal": {"divergence": "forward_kl", **PLAIN},
     }
 
     def signal(self, run: RunConfig) -> Signal:

@@ -108,8 +108,8 @@ class DeepSpeedTrainer(StudentTrainer):
             student.model.gradient_checkpointing_enable({"use_reentrant": False})
         micro_batches = math.ceil(rows / run.train.micro_batch_size)
         self.engine = run.deepspeed.build(student.model, run.train, micro_batches, run.model.dtype)
-        for copied in (sampled, self.teacher.model):
-            copied.to(self.engine.device)
+        sampled.to(self.engine.device)
+        self.teacher.to(self.engine.device)
         self.probes = self._probes()
         self.reporter = Reporter(self.signal, self.collector, self.rollout, self.probes)
         specimens = self.task.held_out(Split.probe, run.reward.probe_problems)[: run.eval.rollouts]

@@ -20,6 +20,8 @@ from atesd.training.engine import Offload
 GIB = 2**30
 # fp32 gradients, fp32 weights and AdamW's two moments: what DeepSpeed keeps of a trained weight besides the weight.
 MASTER_BYTES = 16
+# Of an averaged teacher's weight, beside its bf16 copy.
+AVERAGE_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -100,9 +102,12 @@ def states(run: RunConfig, model: Shape, devices: int) -> int:
     stage, each = run.deepspeed.stage, model.model.dtype.itemsize
     kept = MASTER_BYTES if run.deepspeed.offload is Offload.none else 0
     whole = each * (model.trained + model.frozen)
-    if stage == 3:  # and the whole copy for rollouts
-        return whole + 4 * model.largest + (each + kept) * model.trained // devices + each * model.frozen // devices
     teacher = whole if run.teacher.kind is not TeacherKind.live and run.lora is None else 0
+    if run.teacher.kind is TeacherKind.ema and each < AVERAGE_BYTES:
+        teacher += AVERAGE_BYTES * model.trained
+    if stage == 3:  # and the whole copy for rollouts
+        sharded = (each + kept) * model.trained // devices + each * model.frozen // devices
+        return whole + teacher + 4 * model.largest + sharded
     if stage == 0:
         return whole + teacher + (each + 2 * 4) * model.trained
     gradients = each if kept else 0
@@ -119,8 +124,10 @@ def count(run: RunConfig, model: Shape, devices: int, lengths: Lengths) -> Memor
     width = width or config.hidden_size // config.num_attention_heads
     cache = 2 * config.num_hidden_layers * heads * width * each * rows * (lengths.student + lengths.completion)
     teacher = rows * lengths.completion * config.vocab_size * each
-    # The reference is as long as a completion at most; its log-probabilities are fp32, from logits made fp32.
-    reference = teacher if each == 4 else teacher * 5
+    reference = 0
+    if run.reward.rule(run.env.hold_window).grounding:
+        # It is as long as a completion at most; its log-probabilities are fp32, from logits made fp32.
+        reference = teacher if each == 4 else teacher * 5
     return Memory(
         states(run, model, devices),
         cache,

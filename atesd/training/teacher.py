@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from atesd.config import TeacherConfig, TeacherKind
@@ -23,6 +24,10 @@ class Teacher(ABC):
     def logits(self, sequences: Sequences, size: int) -> Tensor:
         """Return the logits [B, T, V] of completions, from passes of ``size`` sequences."""
         return score(self.model, sequences, size)
+
+    def to(self, device: torch.device) -> None:
+        """Move to a device."""
+        self.model.to(device)
 
     @abstractmethod
     def follow(self, student: nn.Module) -> None:
@@ -64,28 +69,45 @@ class AdapterOffTeacher(Teacher):
 
 
 class EmaTeacher(Teacher):
-    """A running average of the student's weights, kept in every checkpoint."""
+    """A running average of the student's weights, kept in every checkpoint.
+
+    Attributes:
+        average: the same in fp32, for in bf16 a small share of a small difference rounds to nothing, and the teacher
+            would stand still; the model itself where that is fp32.
+    """
 
     FILE = "ema_teacher.safetensors"
 
     def __init__(self, student: Any, rate: float) -> None:
         super().__init__(copy.deepcopy(student))
+        self.average = self.model if student.dtype is torch.float32 else copy.deepcopy(self.model).float()
         self.rate = rate
 
+    def to(self, device: torch.device) -> None:
+        super().to(device)
+        self.average.to(device)
+
     def follow(self, student: nn.Module) -> None:
-        weights.copy_into(student, self.model, self.rate)
+        weights.copy_into(student, self.average, self.rate)
+        self._renew()
 
     def save(self, folder: Path) -> None:
-        weights.save(self.model, folder / self.FILE)
+        weights.save(self.average, folder / self.FILE)
 
     def load(self, folder: Path) -> None:
-        weights.load(self.model, folder / self.FILE)
+        weights.load(self.average, folder / self.FILE)
+        self._renew()
 
     def snapshot(self) -> dict[str, Tensor]:
-        return weights.snapshot(self.model)
+        return weights.snapshot(self.average)
 
     def restore(self, stored: dict[str, Tensor]) -> None:
-        weights.restore(self.model, stored)
+        weights.restore(self.average, stored)
+        self._renew()
+
+    def _renew(self) -> None:
+        if self.model is not self.average:
+            weights.copy_into(self.average, self.model)
 
 
 class LiveTeacher(Teacher):

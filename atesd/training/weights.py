@@ -81,7 +81,7 @@ def copy_into(source: nn.Module, target: nn.Module, share: float = 1.0) -> None:
             if share == 1.0:
                 targets[name].copy_(weight)
             else:
-                targets[name].lerp_(weight.to(targets[name].device), share)
+                targets[name].lerp_(weight.to(targets[name]), share)
 
 
 def snapshot(module: nn.Module) -> dict[str, Tensor]:

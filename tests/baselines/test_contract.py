@@ -86,3 +86,12 @@ def test_what_a_baseline_brings_replaces_defaults_and_yields_to_the_user(name: s
     assert OmegaConf.to_yaml(settings) == OmegaConf.to_yaml(expected)
     users = composed("output_dir=x", f"baseline={name}", "teacher.kind=live", "signal.divergence=jsd")
     assert (users.teacher.kind.value, users.signal.divergence.value) == ("live", "jsd")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_preset_leaves_a_method_what_makes_it(name: str) -> None:
+    brings = registry.config_of("baseline", name).brings  # type: ignore[attr-defined]
+    settings = composed("output_dir=x", "model=qwen3_1_7b", "preset=opsd_v3", f"baseline={name}")
+    assert OmegaConf.to_yaml(settings) == OmegaConf.to_yaml(OmegaConf.merge(settings, brings))
+    opsd = composed("output_dir=x", "model=qwen3_1_7b", "preset=opsd_v3")
+    assert (opsd.signal.temperature, opsd.signal.clip) == (1.1, 0.05)

@@ -22,7 +22,8 @@ Context = Callable[..., Collector]
 
 
 def signal(on_policy: float, teacher_share: float = 0.5, seed: int = 0) -> Distillation:
-    built = GkdConfig(on_policy=on_policy, teacher_share=teacher_share).signal(RunConfig(seed=seed))
+    config = SignalConfig(Divergence.jsd, jsd_weight=teacher_share)
+    built = GkdConfig(on_policy=on_policy).signal(RunConfig(seed=seed, signal=config))
     assert isinstance(built, OnAndOffPolicy)
     return built
 
@@ -74,9 +75,13 @@ def test_the_loss_is_the_jsd_of_the_share_asked_for(context: Context, language: 
     [
         ({"on_policy": 1.1}, r"baseline\.on_policy must lie in \[0, 1\], got 1\.1"),
         ({"on_policy": float("nan")}, r"baseline\.on_policy must lie in \[0, 1\], got nan"),
-        ({"teacher_share": 0.0}, r"baseline\.teacher_share must lie in \(0, 1\), got 0\.0"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings: dict[str, float], words: str) -> None:
     with pytest.raises(UserError, match=words):
         GkdConfig(**settings)
+
+
+def test_another_divergence_is_another_method() -> None:
+    with pytest.raises(UserError, match=r"baseline=gkd is defined by signal\.divergence=jsd, got forward_kl"):
+        GkdConfig("gkd").signal(RunConfig())

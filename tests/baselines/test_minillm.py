@@ -8,24 +8,36 @@ import pytest
 import torch
 
 from atesd.config import RunConfig
+from atesd.distillation import SignalConfig
 from atesd.divergence import Divergence
+from atesd.errors import UserError
 from atesd.signals import SignalBatch
+from atesd.training.rollout import HfRolloutConfig
 from atesd.training.sequences import collate
 from baselines.minillm import MiniLlmConfig, SequenceReverseKl, mean_of_later
 
 WORDS = 4
 
 
+REVERSE = SignalConfig(Divergence.reverse_kl)
+
+
+def run(signal: SignalConfig = REVERSE, temperature: float = 1.0) -> RunConfig:
+    return RunConfig(signal=signal, rollout=HfRolloutConfig(temperature=temperature))
+
+
 def signal() -> SequenceReverseKl:
-    built = MiniLlmConfig().signal(RunConfig())
+    built = MiniLlmConfig().signal(run())
     assert isinstance(built, SequenceReverseKl)
     return built
 
 
 def test_the_mean_of_later_tokens_by_hand() -> None:
     values = torch.tensor([[1.0, 2.0, 6.0, 4.0], [5.0, 8.0, float("nan"), float("inf")]])
-    mask = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]])
-    assert mean_of_later(values, mask).tolist() == [[4.0, 5.0, 4.0, 0.0], [8.0, 0.0, 0.0, 0.0]]
+    weights = torch.tensor([[1.0, 1, 1, 1], [1, 1, 0, 0]])
+    assert mean_of_later(values, weights).tolist() == [[4.0, 5.0, 4.0, 0.0], [8.0, 0.0, 0.0, 0.0]]
+    trusted = torch.tensor([[1.0, 0.75, 0.25, 0.0]])
+    assert mean_of_later(values[:1], trusted).tolist() == [[3.0, 6.0, 0.0, 0.0]]
 
 
 def test_the_expected_gradient_is_that_of_the_kl_between_completions() -> None:
@@ -58,8 +70,11 @@ def test_the_expected_gradient_is_that_of_the_kl_between_completions() -> None:
     assert (biased[0] - expected[0]).abs().max() > 0.01  # each token's own KL is not enough
 
 
-def test_the_divergence_is_reverse_whatever_the_runs_own() -> None:
-    assert signal().config.divergence is Divergence.reverse_kl
+def test_a_run_whose_gradient_would_not_be_that_of_its_rollouts_is_refused() -> None:
+    with pytest.raises(UserError, match=r"baseline=minillm is defined by signal\.divergence=reverse_kl, got jsd"):
+        MiniLlmConfig("minillm").signal(run(SignalConfig(Divergence.jsd)))
+    with pytest.raises(UserError, match=r"signal\.temperature=1 and rollout\.temperature=0\.7 to be equal"):
+        MiniLlmConfig("minillm").signal(run(temperature=0.7))
 
 
 def test_a_teacher_equal_to_the_student_teaches_nothing() -> None:

@@ -205,8 +205,8 @@ def test_opsd_equals_sdft_with_full_logits(
 @pytest.mark.parametrize(
     ("loss_type", "signal"),
     [
-        ("grpo", GroupRelative(GROUP)),
-        ("dapo", DynamicSampling(DapoConfig(group_size=GROUP, draws=1, overlong_cache=0), 64)),
+        ("grpo", GroupRelative(GROUP, 1.0)),
+        ("dapo", DynamicSampling(DapoConfig(group_size=GROUP, draws=1, overlong_cache=0), 64, 1.0)),
     ],
 )
 def test_grpo_and_dapo_equal_grpo_trainer(

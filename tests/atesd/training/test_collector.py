@@ -169,7 +169,7 @@ def test_a_prompt_that_does_not_fit_is_refused_by_name(language: LanguageModel, 
 
 
 def test_grpo_collects_groups_and_weighs_sequences_equally(language: LanguageModel) -> None:
-    batch = GroupRelative(group_size=4).collect(collector(language), 8, 1.0)
+    batch = GroupRelative(4, temperature=1.0).collect(collector(language), 8, 1.0)
     assert len(batch) == 8
     assert batch.weights_BT.sum(1).tolist() == pytest.approx([1.0] * 8)
     assert bool((batch.weights_BT[batch.sequences.completion_mask_BT == 0] == 0).all())

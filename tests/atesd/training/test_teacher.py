@@ -87,6 +87,30 @@ def test_the_ema_teacher_moves_by_its_rate(language: LanguageModel) -> None:
             assert torch.allclose(weight, expected[name], atol=1e-6), name
 
 
+def test_the_ema_teacher_of_a_bf16_student_moves_by_less_than_bf16_can_tell(
+    language: LanguageModel, tmp_path: Path
+) -> None:
+    """A hundredth of a tenth is below bf16's resolution: taken in bf16, the average would never move."""
+    student = language.model.bfloat16()
+    built = teacher.build(TeacherConfig(TeacherKind.ema, 0.01), student)
+    base = parameters(built.model)
+    with torch.no_grad():
+        for weight in student.parameters():
+            weight.mul_(1.125)
+    for _ in range(100):
+        built.follow(student)
+    for name, weight in built.model.named_parameters():
+        expected = base[name].float() * (1 + 0.125 * (1 - 0.99**100))
+        assert weight.dtype is torch.bfloat16
+        assert torch.allclose(weight.float(), expected, rtol=0.008), name
+    built.save(tmp_path)
+    resumed = teacher.build(TeacherConfig(TeacherKind.ema, 0.01), student)
+    resumed.load(tmp_path)
+    for ema in (built, resumed):
+        ema.follow(student)
+    assert weights.fingerprint(resumed.model) == weights.fingerprint(built.model)
+
+
 def test_an_ema_of_rate_one_is_the_student_of_the_last_update(language: LanguageModel) -> None:
     built = teacher.build(TeacherConfig(TeacherKind.ema, 1.0), language.model)
     move(language)
