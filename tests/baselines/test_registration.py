@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_module
+from omegaconf import OmegaConf
 
+import atesd.run  # noqa: F401 (registers what a run is made of)
 import baselines
 from atesd import registry
 from atesd.config import RunConfig
 from atesd.distillation import Distillation
 from atesd.signals import BaselineConfig, Signal
-from atesd.training.rollout import HfRolloutConfig
 
 FILES = sorted(path.stem for path in Path(baselines.__file__).parent.glob("*.py") if path.stem != "__init__")
 
@@ -23,8 +25,11 @@ def test_every_file_is_a_registered_baseline() -> None:
 
 @pytest.mark.parametrize("name", FILES)
 def test_every_baseline_is_a_whole_method(name: str) -> None:
-    run = RunConfig(rollout=HfRolloutConfig())
-    config = registry.config_of("baseline", name)(name=name)
+    with initialize_config_module("configs", version_base="1.3"):
+        overrides = [f"baseline={name}", "model=hf", "model.path=unused", "output_dir=unused"]
+        run = OmegaConf.to_object(compose("config", overrides))
+    assert isinstance(run, RunConfig)
+    config = run.baseline
     assert isinstance(config, BaselineConfig)
     assert config.__module__ == f"baselines.{name}"
     assert isinstance(config.signal(run), Signal)
