@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 # Brought by baselines whose papers neither clip nor temper the divergence, so that a preset's values stay OPSD's.
-PLAIN: dict[str, Any] = {"temperature": 1.0, "clip": math.inf}
+UNALTERED: dict[str, Any] = {"temperature": 1.0, "clip": math.inf}
 # Share of tokens whose divergence makes the logged tail. ours: the paper names the tail, not its size
 KL_TAIL_SHARE = 0.05
 REFERENCE_LOG_PROB = "teacher/reference_log_prob_nats_per_token"

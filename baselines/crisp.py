@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from atesd.config import RunConfig
-from atesd.distillation import PLAIN, Distillation
+from atesd.distillation import UNALTERED, Distillation
 from atesd.errors import UserError
 from atesd.prompts import STYLES
 from atesd.registry import register
@@ -38,7 +38,7 @@ class CrispConfig(BaselineConfig):
     The paper copies the student into the teacher every 50 updates; ours: frozen, the same for the first 50.
     """
 
-    brings: ClassVar[dict[str, Any]] = {"signal": {"divergence": "reverse_kl", **PLAIN}}
+    brings: ClassVar[dict[str, Any]] = {"signal": {"divergence": "reverse_kl", **UNALTERED}}
 
     def signal(self, run: RunConfig) -> Signal:
         style = getattr(run.model, "style", None)

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from atesd.config import RunConfig
-from atesd.distillation import PLAIN, Distillation, SignalConfig
+from atesd.distillation import UNALTERED, Distillation, SignalConfig
 from atesd.divergence import Divergence
 from atesd.errors import UserError
 from atesd.exposure import Cut
@@ -61,7 +61,7 @@ class GkdConfig(BaselineConfig):
     on_policy: lambda, the share of on-policy updates; 0, 0.5 and 1 in the paper, 0.5 being its mixed arm.
     """
 
-    brings: ClassVar[dict[str, Any]] = {"signal": {"divergence": "jsd", **PLAIN}}
+    brings: ClassVar[dict[str, Any]] = {"signal": {"divergence": "jsd", **UNALTERED}}
     on_policy: float = 0.5
 
     def __post_init__(self) -> None:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from atesd.config import RunConfig
-from atesd.distillation import PLAIN, Distillation
+from atesd.distillation import UNALTERED, Distillation
 from atesd.divergence import Divergence
 from atesd.errors import UserError
 from atesd.registry import register
@@ -63,7 +63,7 @@ class MiniLlmConfig(BaselineConfig):
     """Nothing to set. The paper samples at temperature 1 from the whole vocabulary."""
 
     brings: ClassVar[dict[str, Any]] = {
-        "signal": {"divergence": "reverse_kl", **PLAIN},
+        "signal": {"divergence": "reverse_kl", **UNALTERED},
         "rollout": {"temperature": 1.0, "top_p": 1.0, "top_k": 0},
     }
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from atesd.config import RunConfig
-from atesd.distillation import PLAIN
+from atesd.distillation import UNALTERED
 from atesd.registry import register
 from atesd.signals import BaselineConfig, Signal
 
@@ -27,7 +27,7 @@ class SdftConfig(BaselineConfig):
 
     brings: ClassVar[dict[str, Any]] = {
         "teacher": {"kind": "ema", "ema_rate": 0.01},
-        "signal": {"divergence": "forward_kl", **PLAIN},
+        "signal": {"divergence": "forward_kl", **UNALTERED},
     }
 
     def signal(self, run: RunConfig) -> Signal:

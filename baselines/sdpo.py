@@ -15,7 +15,7 @@ from enum import Enum
 from typing import Any, ClassVar
 
 from atesd.config import RunConfig
-from atesd.distillation import PLAIN, Distillation, SignalConfig
+from atesd.distillation import UNALTERED, Distillation, SignalConfig
 from atesd.errors import UserError
 from atesd.exposure import Cut, Exposure
 from atesd.registry import register
@@ -87,7 +87,7 @@ class SdpoConfig(BaselineConfig):
 
     brings: ClassVar[dict[str, Any]] = {
         "teacher": {"kind": "ema", "ema_rate": 0.05},
-        "signal": {"divergence": "jsd", "jsd_weight": 0.5, **PLAIN},
+        "signal": {"divergence": "jsd", "jsd_weight": 0.5, **UNALTERED},
     }
     group_size: int = 8
     feedback: Feedback = Feedback.none
