@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from atesd.config import EnvConfig, EvalConfig, RunConfig, TrainConfig
+from atesd.config import EnvConfig, EvalConfig, RunConfig, TeacherConfig, TrainConfig
 from atesd.models import ModelConfig
 from atesd.rewards import RewardConfig
+from atesd.stopwatch import Stopwatch
 from atesd.tasks.arithmetic import Arithmetic, ArithmeticConfig
 from atesd.tasks.problem import Problem
 from atesd.training.engine import DeepSpeedConfig
 from atesd.training.rollout import HfRolloutConfig
 
 if TYPE_CHECKING:
+    from atesd.training.collector import Collector
     from atesd.training.language_model import LanguageModel
 
 ROOT = Path(__file__).parent.parent
@@ -33,6 +35,29 @@ def problem() -> Problem:
 @pytest.fixture(scope="session")
 def arithmetic() -> Arithmetic:
     return Arithmetic(seed=0)
+
+
+@pytest.fixture(scope="session")
+def context() -> Callable[..., Collector]:
+    """Return a function that makes the context of a run's first update, for one rank without a process group."""
+    from atesd.training import teacher
+    from atesd.training.collector import Collector
+    from atesd.training.ranks import Ranks
+
+    def make(
+        language: LanguageModel,
+        max_new_tokens: int = 64,
+        seed: int = 0,
+        rank: int = 0,
+        size: int = 1,
+        kind: type[Collector] = Collector,
+    ) -> Collector:
+        rollout = HfRolloutConfig(max_new_tokens=max_new_tokens).build(language)
+        frozen = teacher.build(TeacherConfig(), language.model)
+        task, ranks = Arithmetic(seed), Ranks(rank, size)
+        return kind(seed, task, language, rollout, frozen, ranks, Stopwatch(), size=2, groups=1, grounded=True)
+
+    return make
 
 
 @pytest.fixture

@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
-from atesd.config import TeacherConfig
 from atesd.distillation import SignalConfig
 from atesd.errors import UserError
 from atesd.exposure import Cut
 from atesd.losses import token_log_probs
-from atesd.stopwatch import Stopwatch
 from atesd.tasks.arithmetic import Arithmetic
-from atesd.training import teacher
 from atesd.training.collector import Collector
 from atesd.training.language_model import LanguageModel
-from atesd.training.ranks import Ranks
-from atesd.training.rollout import HfRolloutConfig
 from atesd.training.sequences import collate, completion_logits
 from atesd.trust import Trust, agreeing, relative, trusted
 
 
-def collector(language: LanguageModel) -> Collector:
+@pytest.fixture
+def moved(context: Callable[..., Collector], language: LanguageModel) -> Collector:
     """Return a context whose student has moved away from its teacher."""
-    rollout = HfRolloutConfig(max_new_tokens=12).build(language)
-    frozen = teacher.build(TeacherConfig(), language.model)
+    found = context(language, max_new_tokens=12)
     with torch.no_grad():
         language.model.get_input_embeddings().weight.mul_(1.3)
-    return Collector(
-        0, Arithmetic(0), language, rollout, frozen, Ranks(0, 1), Stopwatch(), size=2, groups=1, grounded=True
-    )
+    return found
 
 
 def test_the_token_that_breaks_the_trust_still_counts() -> None:
@@ -53,10 +48,11 @@ def test_agreement_is_by_token_id_at_the_same_place() -> None:
 
 
 @pytest.mark.parametrize("trust", [Trust.first_miss, Trust.soft])
-def test_weights_of_a_batch_are_the_rule_applied_row_by_row(trust: Trust, language: LanguageModel) -> None:
-    context = collector(language)
+def test_weights_of_a_batch_are_the_rule_applied_row_by_row(
+    moved: Collector, trust: Trust, language: LanguageModel
+) -> None:
     threshold = 0.6
-    batch = SignalConfig(trust=trust, trust_threshold=threshold).build(Cut.step).collect(context, 5, 1.0)
+    batch = SignalConfig(trust=trust, trust_threshold=threshold).build(Cut.step).collect(moved, 5, 1.0)
     sequences = batch.sequences
     logits = completion_logits(language.model, sequences).detach()
     student = token_log_probs(logits, sequences.completion_ids_BT).exp()
@@ -70,19 +66,20 @@ def test_weights_of_a_batch_are_the_rule_applied_row_by_row(trust: Trust, langua
     kept = batch.metrics["trust/kept_share"]
     assert kept == pytest.approx(float(batch.weights_BT.sum() / sequences.completion_mask_BT.sum()))
     assert 0 < kept < 1
-    assert context.take_tokens()["scored_by_student"] == int(sequences.mask.sum())
+    assert moved.take_tokens()["scored_by_student"] == int(sequences.mask.sum())
 
 
-def test_trusting_all_keeps_the_mask_and_asks_the_student_nothing(language: LanguageModel) -> None:
-    context = collector(language)
-    batch = SignalConfig().build(Cut.step).collect(context, 5, 1.0)
+def test_trusting_all_keeps_the_mask_and_asks_the_student_nothing(moved: Collector, language: LanguageModel) -> None:
+    batch = SignalConfig().build(Cut.step).collect(moved, 5, 1.0)
     assert torch.equal(batch.weights_BT, batch.sequences.completion_mask_BT.float())
     assert batch.metrics["trust/kept_share"] == 1.0
-    assert context.take_tokens()["scored_by_student"] == 0
+    assert moved.take_tokens()["scored_by_student"] == 0
 
 
-def test_the_oracle_stops_at_the_first_token_that_is_not_the_references(language: LanguageModel) -> None:
-    batch = SignalConfig(trust=Trust.oracle).build(Cut.step).collect(collector(language), 4, 1.0)
+def test_the_oracle_stops_at_the_first_token_that_is_not_the_references(
+    moved: Collector, language: LanguageModel
+) -> None:
+    batch = SignalConfig(trust=Trust.oracle).build(Cut.step).collect(moved, 4, 1.0)
     for row in range(4):
         reference = language.reference_completion(Arithmetic(0).training_problem(row))
         completion = batch.sequences.completion_ids_BT[row].tolist()

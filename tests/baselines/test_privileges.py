@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 import torch
 
-from atesd.config import RunConfig, TeacherConfig, TrainConfig
+from atesd.config import RunConfig, TrainConfig
 from atesd.distillation import SignalConfig
 from atesd.divergence import Divergence
 from atesd.errors import UserError
@@ -16,14 +17,10 @@ from atesd.exposure import Cut
 from atesd.losses import bucketed, token_divergence
 from atesd.models import TinyConfig
 from atesd.signals import Rollouts
-from atesd.stopwatch import Stopwatch
 from atesd.tasks.arithmetic import Arithmetic
 from atesd.tasks.problem import Problem
-from atesd.training import teacher
 from atesd.training.collector import Collector
 from atesd.training.language_model import LanguageModel
-from atesd.training.ranks import Ranks
-from atesd.training.rollout import HfRolloutConfig
 from baselines.crisp import ConciseInstruction, CrispConfig
 from baselines.instruction_only import InstructionOnly
 from baselines.opsd_topk import OpsdTopKConfig, TopK
@@ -46,25 +43,23 @@ class Recorded(Collector):
 
 
 @pytest.fixture
-def context(language: LanguageModel) -> Recorded:
-    rollout = HfRolloutConfig(max_new_tokens=12).build(language)
-    frozen = teacher.build(TeacherConfig(), language.model)
-    return Recorded(
-        0, Arithmetic(0), language, rollout, frozen, Ranks(0, 1), Stopwatch(), size=2, groups=1, grounded=True
-    )
+def recorded(context: Callable[..., Collector], language: LanguageModel) -> Recorded:
+    found = context(language, max_new_tokens=12, kind=Recorded)
+    assert isinstance(found, Recorded)
+    return found
 
 
 def text_of(language: LanguageModel, prompts: list[list[int]]) -> list[str]:
     return [language.tokenizer.decode(prompt) for prompt in prompts]
 
 
-def test_peers_answers_and_silence(context: Recorded, problem: Problem) -> None:
+def test_peers_answers_and_silence(recorded: Recorded, problem: Problem) -> None:
     texts = ("#11", "07+48=55;#56", "07=07;#56", "#9")
-    rollouts = Rollouts([problem] * 4, [context.language.student_prompt(problem)] * 4, [], list(texts))
+    rollouts = Rollouts([problem] * 4, [recorded.language.student_prompt(problem)] * 4, [], list(texts))
     for feedback, alone in ((Feedback.none, "P07+48*3-09\nS"), (Feedback.answer, "P07+48*3-09\nR#56\nS")):
         signal = PeerDistillation(SignalConfig(), Cut.step, 4, feedback)
-        shown = [signal._privilege(context, rollouts, peer) for peer in (1, 2, 1, None)]
-        assert text_of(context.language, signal._prompts(context, rollouts, shown)) == [
+        shown = [signal._privilege(recorded, rollouts, peer) for peer in (1, 2, 1, None)]
+        assert text_of(recorded.language, signal._prompts(recorded, rollouts, shown)) == [
             "P07+48*3-09\nR07+48=55;#56\nS",
             "P07+48*3-09\nR07=07;#56\nS",
             "P07+48*3-09\nR07+48=55;#56\nS",
@@ -72,15 +67,15 @@ def test_peers_answers_and_silence(context: Recorded, problem: Problem) -> None:
         ]
 
 
-def test_a_rollout_without_a_right_peer_has_no_loss(context: Recorded) -> None:
+def test_a_rollout_without_a_right_peer_has_no_loss(recorded: Recorded) -> None:
     answer = Arithmetic(0).training_problem(0).answer
-    context.texts = (f"#{answer}", "#", "5#", "#99999", "##", "1", "2", "3")
-    batch = PeerDistillation(SignalConfig(), Cut.step, 4, Feedback.none).collect(context, 8, 1.0)
+    recorded.texts = (f"#{answer}", "#", "5#", "#99999", "##", "1", "2", "3")
+    batch = PeerDistillation(SignalConfig(), Cut.step, 4, Feedback.none).collect(recorded, 8, 1.0)
     assert batch.weights_BT.sum(1).gt(0).tolist() == [False, True, True, True] + [False] * 4
     assert batch.metrics["rollout/success"] == 1 / 8
     assert batch.metrics["sdpo/taught"] == 3 / 8
-    context.position = 0
-    batch = PeerDistillation(SignalConfig(), Cut.step, 4, Feedback.answer).collect(context, 8, 1.0)
+    recorded.position = 0
+    batch = PeerDistillation(SignalConfig(), Cut.step, 4, Feedback.answer).collect(recorded, 8, 1.0)
     assert batch.metrics["sdpo/taught"] == 1.0  # the right answer is always known
 
 
@@ -91,18 +86,18 @@ def test_sdpo_refuses_a_batch_without_whole_groups() -> None:
         SdpoConfig(group_size=1)
 
 
-def test_the_controls_show_somebody_elses_reference_or_nothing(context: Recorded, problem: Problem) -> None:
-    settings, style = SignalConfig(), context.language.style
+def test_the_controls_show_somebody_elses_reference_or_nothing(recorded: Recorded, problem: Problem) -> None:
+    settings, style = SignalConfig(), recorded.language.style
     wrong = WrongReference(settings, Cut.step)
     for exposure, shown in ((1.0, "12+30=42;"), (0.0, "")):
-        prompts, metrics = wrong.teacher_prompts(context, [problem, OTHER], [exposure] * 2)
-        assert text_of(context.language, prompts)[0] == f"P07+48*3-09\nR{shown}#42\nS"
+        prompts, metrics = wrong.teacher_prompts(recorded, [problem, OTHER], [exposure] * 2)
+        assert text_of(recorded.language, prompts)[0] == f"P07+48*3-09\nR{shown}#42\nS"
         assert metrics["exposure/asked"] == [exposure] * 2
-    blank, _ = InstructionOnly(settings, Cut.step).teacher_prompts(context, [problem], [1.0])
-    assert text_of(context.language, blank) == ["P07+48*3-09\nR\nS"]
-    context.language.style = replace(style, concise="S{problem}\n")
-    concise, _ = ConciseInstruction(settings, Cut.step).teacher_prompts(context, [problem], [1.0])
-    assert text_of(context.language, concise) == ["S07+48*3-09\n"]
+    blank, _ = InstructionOnly(settings, Cut.step).teacher_prompts(recorded, [problem], [1.0])
+    assert text_of(recorded.language, blank) == ["P07+48*3-09\nR\nS"]
+    recorded.language.style = replace(style, concise="S{problem}\n")
+    concise, _ = ConciseInstruction(settings, Cut.step).teacher_prompts(recorded, [problem], [1.0])
+    assert text_of(recorded.language, concise) == ["S07+48*3-09\n"]
 
 
 def test_swapping_never_gives_a_problem_its_own_reference(problem: Problem) -> None:

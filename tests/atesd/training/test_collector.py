@@ -3,45 +3,30 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 
-from atesd.config import TeacherConfig
 from atesd.distillation import SignalConfig
 from atesd.divergence import Divergence
 from atesd.errors import UserError
 from atesd.exposure import Cut
 from atesd.losses import token_log_probs
-from atesd.stopwatch import Stopwatch
 from atesd.tasks.arithmetic import Arithmetic
 from atesd.tasks.problem import Problem, Split
-from atesd.training import teacher
 from atesd.training.collector import COUNTS, Collector
 from atesd.training.language_model import LanguageModel
-from atesd.training.ranks import Ranks
-from atesd.training.rollout import HfRolloutConfig
 from atesd.training.sequences import completion_logits
 from baselines.grpo import GroupRelative
 from baselines.sft import SupervisedFineTuning
 
 
-def collector(language: LanguageModel, rank: int = 0, size: int = 1, seed: int = 0) -> Collector:
-    rollout = HfRolloutConfig(max_new_tokens=12).build(language)
-    frozen = teacher.build(TeacherConfig(), language.model)
-    return Collector(
-        seed,
-        Arithmetic(seed),
-        language,
-        rollout,
-        frozen,
-        Ranks(rank, size),
-        Stopwatch(),
-        size=2,
-        groups=1,
-        grounded=True,
-    )
+@pytest.fixture
+def collector(context: Callable[..., Collector]) -> Callable[..., Collector]:
+    return partial(context, max_new_tokens=12)
 
 
 def unpadded(language: LanguageModel, prompt: list[int], completion: list[int]) -> torch.Tensor:
@@ -51,7 +36,9 @@ def unpadded(language: LanguageModel, prompt: list[int], completion: list[int]) 
 
 
 @pytest.mark.parametrize("exposure", [0.0, 0.5, 1.0])
-def test_a_distillation_batch_by_hand(exposure: float, language: LanguageModel) -> None:
+def test_a_distillation_batch_by_hand(
+    collector: Callable[..., Collector], exposure: float, language: LanguageModel
+) -> None:
     context, base = collector(language), copy.deepcopy(language)
     with torch.no_grad():
         language.model.get_input_embeddings().weight.mul_(1.1)  # so that student and teacher differ
@@ -79,7 +66,9 @@ def test_a_distillation_batch_by_hand(exposure: float, language: LanguageModel) 
     assert batch.metrics["teacher/reference_log_prob_nats_per_token"] == pytest.approx(expected, abs=1e-5)
 
 
-def test_token_losses_use_the_settings_and_the_log_never_does(language: LanguageModel) -> None:
+def test_token_losses_use_the_settings_and_the_log_never_does(
+    collector: Callable[..., Collector], language: LanguageModel
+) -> None:
     batch = SignalConfig().build(Cut.step).collect(collector(language), 3, 0.5)
     student_logits = completion_logits(language.model, batch.sequences)
     plain, columns = SignalConfig().build(Cut.step).token_losses(student_logits, batch)
@@ -92,25 +81,29 @@ def test_token_losses_use_the_settings_and_the_log_never_does(language: Language
     assert plain.requires_grad
 
 
-def test_the_stream_moves_on_and_its_shares_join_up(language: LanguageModel) -> None:
+def test_the_stream_moves_on_and_its_shares_join_up(
+    collector: Callable[..., Collector], language: LanguageModel
+) -> None:
     alone = collector(language)
     first, second = alone.next_problems(6), alone.next_problems(6)
     expected = [Arithmetic(0).training_problem(position) for position in range(12)]
     assert first + second == expected
-    ranks = [collector(language, rank, 2) for rank in range(2)]
+    ranks = [collector(language, rank=rank, size=2) for rank in range(2)]
     for update in (first, second):
         assert [problem for rank in ranks for problem in rank.next_problems(6)] == update
     assert {rank.position for rank in [alone, *ranks]} == {12}
 
 
-def test_groups_that_do_not_divide_over_the_ranks_are_refused(language: LanguageModel) -> None:
+def test_groups_that_do_not_divide_over_the_ranks_are_refused(
+    collector: Callable[..., Collector], language: LanguageModel
+) -> None:
     context = collector(language, rank=0, size=2)
     assert len(context.next_problems(16, rows_per_problem=8)) == 1
     with pytest.raises(UserError, match=r"train\.batch_size=24 makes 3 problems of 8 samples.*choose a multiple of 16"):
         context.next_problems(24, rows_per_problem=8)
 
 
-def test_rewinding_gives_the_problems_back(language: LanguageModel) -> None:
+def test_rewinding_gives_the_problems_back(collector: Callable[..., Collector], language: LanguageModel) -> None:
     context = collector(language)
     context.next_problems(2)
     with context.rewinding():
@@ -120,10 +113,12 @@ def test_rewinding_gives_the_problems_back(language: LanguageModel) -> None:
     assert context.take_tokens() == dict.fromkeys(COUNTS, 0)
 
 
-def test_samples_depend_on_seed_update_and_problem_not_on_the_rank(language: LanguageModel) -> None:
+def test_samples_depend_on_seed_update_and_problem_not_on_the_rank(
+    collector: Callable[..., Collector], language: LanguageModel
+) -> None:
     problems = collector(language).next_problems(4)
     whole = collector(language).sample(problems).completions
-    shares = [collector(language, rank, 2) for rank in range(2)]
+    shares = [collector(language, rank=rank, size=2) for rank in range(2)]
     halves = [shares[rank].sample(problems[2 * rank : 2 * rank + 2]).completions for rank in range(2)]
     assert halves[0] + halves[1] == whole
     later = collector(language)
@@ -132,7 +127,9 @@ def test_samples_depend_on_seed_update_and_problem_not_on_the_rank(language: Lan
     assert collector(language, seed=1).sample(problems).completions != whole
 
 
-def test_every_token_is_counted_for_what_it_served(language: LanguageModel) -> None:
+def test_every_token_is_counted_for_what_it_served(
+    collector: Callable[..., Collector], language: LanguageModel
+) -> None:
     context = collector(language)
     batch = SignalConfig().build(Cut.step).collect(context, 3, 0.5)
     problems = [Arithmetic(0).training_problem(position) for position in range(3)]
@@ -147,7 +144,9 @@ def test_every_token_is_counted_for_what_it_served(language: LanguageModel) -> N
     assert taken["scored"] == 2 * sum(teacher) + taken["generated"] + sum(references)
 
 
-def test_samples_of_one_problem_are_adjacent_and_differ(language: LanguageModel) -> None:
+def test_samples_of_one_problem_are_adjacent_and_differ(
+    collector: Callable[..., Collector], language: LanguageModel
+) -> None:
     context = collector(language)
     rollouts = context.sample(context.next_problems(2), samples=3)
     assert [problem.id for problem in rollouts.problems] == [rollouts.problems[0].id] * 3 + [
@@ -157,7 +156,9 @@ def test_samples_of_one_problem_are_adjacent_and_differ(language: LanguageModel)
     assert context.take_tokens()["generated"] == sum(map(len, rollouts.completions))
 
 
-def test_a_prompt_that_does_not_fit_is_refused_by_name(language: LanguageModel, problem: Problem) -> None:
+def test_a_prompt_that_does_not_fit_is_refused_by_name(
+    collector: Callable[..., Collector], language: LanguageModel, problem: Problem
+) -> None:
     context, room = collector(language), language.context
     fits = context.sequences([problem], [[3] * (room - 2)], [[4, 5]])
     assert fits.ids.shape == (1, room)
@@ -168,7 +169,9 @@ def test_a_prompt_that_does_not_fit_is_refused_by_name(language: LanguageModel, 
         context.sequences([long], [language.teacher_prompt(long, long.reference)], [[4]])
 
 
-def test_grpo_collects_groups_and_weighs_sequences_equally(language: LanguageModel) -> None:
+def test_grpo_collects_groups_and_weighs_sequences_equally(
+    collector: Callable[..., Collector], language: LanguageModel
+) -> None:
     batch = GroupRelative(4, temperature=1.0).collect(collector(language), 8, 1.0)
     assert len(batch) == 8
     assert batch.weights_BT.sum(1).tolist() == pytest.approx([1.0] * 8)
@@ -178,7 +181,7 @@ def test_grpo_collects_groups_and_weighs_sequences_equally(language: LanguageMod
     assert batch.metrics["grpo/mixed_groups"] == 0.0
 
 
-def test_sft_learns_the_references(language: LanguageModel) -> None:
+def test_sft_learns_the_references(collector: Callable[..., Collector], language: LanguageModel) -> None:
     signal = SupervisedFineTuning()
     batch = signal.collect(collector(language), 3, 1.0)
     losses, columns = signal.token_losses(completion_logits(language.model, batch.sequences).detach(), batch)
@@ -191,7 +194,9 @@ def test_sft_learns_the_references(language: LanguageModel) -> None:
         assert batch.weights_BT[row].sum() == len(completion)
 
 
-def test_no_probe_or_evaluation_problem_is_ever_trained_on(language: LanguageModel) -> None:
+def test_no_probe_or_evaluation_problem_is_ever_trained_on(
+    collector: Callable[..., Collector], language: LanguageModel
+) -> None:
     trained = {problem.text for problem in collector(language).next_problems(3000)}
     for split in (Split.probe, Split.evaluation):
         assert not trained & {problem.text for problem in Arithmetic(0).held_out(split, 500)}
