@@ -70,6 +70,29 @@ def test_trained_weights_are_counted_as_deepspeed_does(devices: int) -> None:
     assert memory.states(sharded, model, devices) == pytest.approx(stage_3 + 2 * weights, abs=2)
 
 
+@pytest.mark.parametrize("stage", ["zero2", "zero3"])
+def test_every_teacher_with_weights_of_its_own_is_counted(stage: str) -> None:
+    model, states = None, {}
+    for kind in ("live", "frozen", "ema"):
+        run = settings(
+            "preset=opsd_v3", "model=smollm2_135m", "lora=none", f"deepspeed={stage}", f"teacher.kind={kind}"
+        )
+        model = model or memory.shape(run)
+        states[kind] = memory.states(run, model, 4)
+    assert model is not None
+    assert states["frozen"] - states["live"] == 2 * model.trained  # bf16
+    assert states["ema"] - states["live"] == (2 + 4) * model.trained  # and an average in fp32
+
+
+def test_references_are_counted_where_the_reward_scores_them() -> None:
+    scoring = {}
+    for grounding in (0, 0.1):
+        run = settings("preset=opsd_v3", "model=smollm2_135m", f"reward.grounding={grounding}")
+        scoring[grounding] = memory.count(run, memory.shape(run), 4, memory.Lengths(256, 2048, 1024)).scoring
+    logits = 32 // 4 * 1024 * 49152 * 2
+    assert scoring == {0: 2 * logits, 0.1: 6 * logits}
+
+
 def test_a_model_too_large_says_what_it_needs_before_it_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     run = settings("preset=opsd_v3", "model=qwen3_8b")
     monkeypatch.setattr(memory, "available", lambda: 4 * memory.GIB)

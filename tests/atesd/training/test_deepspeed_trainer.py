@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ import torch
 from atesd.config import RunConfig, TeacherConfig, TeacherKind
 from atesd.errors import UserError
 from atesd.exposure import Cut
+from atesd.interfaces import StudentDiverged
 from atesd.losses import token_divergence
 from atesd.models import ModelConfig
 from atesd.prompts import TESTBED, PromptStyle
@@ -199,6 +201,22 @@ def test_an_update_without_a_gradient_changes_nothing(settings: Settings) -> Non
     report = student.update(1.0)  # an untrained student is never right, so every group is of equals
     assert (report.reading.loss, report.metrics["student/grad_norm"]) == (0.0, 0.0)
     assert weights.fingerprint(student.engine.module) == before
+
+
+def test_a_diverged_update_is_named_by_its_own_number(settings: Settings) -> None:
+    """The update's own pass is sound, and all the student says after it is not a number."""
+    student, learned = trainer(settings()), []
+
+    def break_after_learning(module: torch.nn.Module, inputs: Any, output: Any) -> None:
+        if module.training:
+            learned.append(True)
+        elif learned:
+            output.logits.fill_(torch.nan)
+
+    student.engine.module.register_forward_hook(break_after_learning)
+    student.start(0.5)
+    with pytest.raises(StudentDiverged, match=r"student update 1: the progress signal is nan"):
+        student.update(0.5)
 
 
 def test_same_weights_and_empty_privilege_give_divergence_zero(settings: Settings) -> None:
