@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from atesd.signals import Rollouts, UpdateContext
@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from atesd.training.sequences import Sequences
 
 
-class Trust(Enum):
+class Trust(StrEnum):
     """Which tokens the teacher is trusted on, with p_teacher / p_student of the sampled tokens before.
+
+    Strings, so that a folder can be named by them.
 
     Attributes:
         all: every token (the paper's, and OPSD's).
