@@ -150,13 +150,21 @@ def _rows(folder: Path, log: str) -> list[Row]:
     lines = (folder / log).read_text().split("\n") if (folder / log).is_file() else [""]
     if lines.pop():
         raise Unusable(folder, f"{log} is cut off: row {len(lines) + 1} has no end")
-    rows = []
-    for number, line in enumerate(lines, 1):
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            raise Unusable(folder, f"{log} is damaged in row {number} ({error})") from error
-    return rows
+    try:
+        rows: list[Row] = json.loads(f"[{','.join(lines)}]")  # a call per row takes half as long again
+    except json.JSONDecodeError:
+        rows = []
+    if len(rows) == len(lines):
+        return rows
+    return [_row(folder, log, number, line) for number, line in enumerate(lines, 1)]
+
+
+def _row(folder: Path, log: str, number: int, line: str) -> Row:
+    try:
+        row: Row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise Unusable(folder, f"{log} is damaged in row {number} ({error})") from error
+    return row
 
 
 def _check(run: RecordedRun) -> None:
