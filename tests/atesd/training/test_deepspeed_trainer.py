@@ -304,7 +304,7 @@ TOLERANCES = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("stage", "groups"), [(0, 1), (3, 1), (0, 3)])
+@pytest.mark.parametrize(("stage", "groups"), [(0, 1), (1, 1), (2, 1), (3, 1), (0, 3)])
 def test_two_processes_agree_with_one(stage: int, groups: int, launch: Callable[..., list[dict[str, float]]]) -> None:
     one, two = (launch(how, f"env.groups={groups}", f"deepspeed=zero{stage}") for how in (ALONE, DEEPSPEED))
     for key, tolerance in TOLERANCES.items():
