@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,7 +43,6 @@ class HfRollout(Rollout):
     def __init__(self, config: RolloutConfig, language: LanguageModel) -> None:
         self.config = config
         self.language = language
-        # A model folder's own generation settings, a repetition penalty say, must not shape rollouts unseen.
         self.generation = GenerationConfig(
             max_new_tokens=config.max_new_tokens,
             do_sample=False,
@@ -59,7 +60,7 @@ class HfRollout(Rollout):
         batch = self.language.collate(prompts, [[]] * len(prompts))
         steps = self.config.max_new_tokens
         sampling = [] if keys is None else [*self.warpers, KeyedSampling(keys, batch.prompt_length, steps)]
-        with torch.no_grad():
+        with torch.no_grad(), _without_own_settings(model):
             ids = model.generate(
                 input_ids=batch.ids,
                 attention_mask=batch.mask,
@@ -71,3 +72,17 @@ class HfRollout(Rollout):
     def _until_end(self, ids: list[int]) -> list[int]:
         end = self.language.eos_id
         return ids[: ids.index(end) + 1] if end in ids else ids
+
+
+@contextmanager
+def _without_own_settings(model: Any) -> Iterator[None]:
+    """Keep a model folder's generation settings, a repetition penalty say, from shaping what is sampled unseen.
+
+    ``generate`` takes from them whatever it is not given; they are put back, since the folder is written with them.
+    """
+    owner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    own, owner.generation_config = owner.generation_config, GenerationConfig()
+    try:
+        yield
+    finally:
+        owner.generation_config = own

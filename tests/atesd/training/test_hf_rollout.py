@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from scipy import stats
 from torch import Tensor
+from transformers import GenerationConfig
 
 from atesd.errors import UserError
+from atesd.training.adapter import LoraConfig
 from atesd.training.hf_rollout import KeyedSampling
 from atesd.training.language_model import LanguageModel
 from atesd.training.rollout import HfRolloutConfig, RolloutConfig, SampleKey
@@ -171,3 +174,16 @@ def test_an_entry_without_probability_is_never_drawn() -> None:
 def test_settings_out_of_range_are_refused(settings: dict[str, float], message: str) -> None:
     with pytest.raises(UserError, match=message):
         HfRolloutConfig(**settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("adapted", [False, True])
+def test_a_folders_generation_settings_shape_nothing_and_are_kept(adapted: bool, language: LanguageModel) -> None:
+    if adapted:
+        language = replace(language, model=LoraConfig(name="small", rank=2, alpha=2).adapt(language.model, 0).eval())
+    rollout = HfRolloutConfig(max_new_tokens=24).build(language)
+    own = GenerationConfig(repetition_penalty=1.5, min_new_tokens=20, suppress_tokens=[4, 5], num_beams=2)
+    expected = rollout.generate(PROMPTS, None), rollout.generate(PROMPTS, keys(5))
+    owner = language.model.get_base_model() if adapted else language.model
+    owner.generation_config = own
+    assert (rollout.generate(PROMPTS, None), rollout.generate(PROMPTS, keys(5))) == expected
+    assert owner.generation_config is own
