@@ -109,12 +109,16 @@ class LateRewards(BaseCallback):
 
     def _on_step(self) -> bool:
         model: Any = self.model
-        buffer = model.replay_buffer if hasattr(model, "replay_buffer") else model.rollout_buffer
         newest = self.env.steps - 1
-        first = newest - newest % buffer.buffer_size
+        if hasattr(model, "replay_buffer"):  # a ring, in which the newest step will take the oldest one's place
+            buffer = model.replay_buffer
+            oldest = newest - buffer.buffer_size + 1
+        else:  # emptied once it is full
+            buffer = model.rollout_buffer
+            oldest = newest - newest % buffer.buffer_size
         for step, score in self.env.scores.items():
-            if first <= step < newest:
-                buffer.rewards[step - first, 0] = score
+            if oldest <= step < newest:
+                buffer.rewards[step % buffer.buffer_size, 0] = score
         return True
 
 

@@ -159,6 +159,19 @@ def test_each_step_is_paid_its_own_reward_however_late() -> None:
     assert stored == pytest.approx([0, -1, 0, 1, 0, 0, 0, 0], abs=1e-6)
 
 
+def test_a_replay_buffer_that_has_come_round_is_corrected_in_all_it_holds() -> None:
+    controller = build(Algorithm.DQN, windows=12, settings={"buffer_size": 4, "learning_starts": 2, "batch_size": 2})
+    for decision in range(11):
+        controller.act(observed(decision), decision)
+        if decision == 9:
+            controller.learn(1, 4.0)  # which the buffer holds no more
+            controller.learn(7, 6.0)  # held before the ring's last turn
+    model = controller.learner.model
+    assert model.replay_buffer.full
+    stored = [model.replay_buffer.rewards[step % 4, 0] for step in range(6, 10)]
+    assert stored == pytest.approx([0, 1, 0, 0], abs=1e-6)
+
+
 def test_a_rollout_in_use_is_corrected_and_a_used_one_is_not() -> None:
     controller = build(Algorithm.PPO, windows=13, settings={"n_steps": 6})
     for decision in range(12):
