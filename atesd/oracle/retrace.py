@@ -17,8 +17,8 @@ from atesd.interfaces import UpdateReport
 from atesd.logbook import Logbook, read_summary
 from atesd.registry import config_of, names
 
-# The parts a student is made of; what chose its exposures is not asked again.
-PARTS = ("model", "data", "rollout", "deepspeed")
+# The parts a student is made of, where it has them; what chose its exposures is not asked again.
+PARTS = ("model", "data", "rollout", "deepspeed", "lora")
 # What has to come out again to the last bit.
 RETRACED = ("loss/optimised", "probe/nll_nats_per_token")
 
@@ -111,7 +111,7 @@ def settings(folder: Path) -> RunConfig:
             "problems can be retraced; give runs with env.groups=1"
         )
     base = OmegaConf.structured(RunConfig)
-    for part in PARTS:
+    for part in (part for part in PARTS if stored.get(part) is not None):
         name = stored[part].name
         if name not in names(part):
             raise UserError(f"run={folder} has {part}={name}, which is not registered; known: {', '.join(names(part))}")

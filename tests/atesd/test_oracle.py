@@ -26,6 +26,7 @@ from atesd.oracle.retrace import read
 from atesd.rewards import ProgressSignal, RewardConfig
 from atesd.tasks.arithmetic import ArithmeticConfig
 from atesd.training import weights
+from atesd.training.adapter import LoraConfig
 from atesd.training.engine import Zero0Config
 from atesd.training.rollout import HfRolloutConfig
 from baselines.opsd import OpsdConfig
@@ -112,8 +113,11 @@ def test_a_small_study_of_a_real_student(make_run: Callable[..., RunConfig]) -> 
     assert result["states"][1]["branches"][0]["readings"][0]["loss"] == before["loss/optimised"]
 
 
-def test_a_fork_at_the_runs_own_exposure_plays_what_the_run_played(make_run: Callable[..., RunConfig]) -> None:
-    run = make_run()
+@pytest.mark.parametrize("sections", [{}, {"lora": LoraConfig(name="opsd"), "teacher": TeacherConfig()}])
+def test_a_fork_at_the_runs_own_exposure_plays_what_the_run_played(
+    make_run: Callable[..., RunConfig], sections: dict[str, Any]
+) -> None:
+    run = make_run(**sections)
     record = read(Path(run.output_dir))
     state = oracle(study(run, exposures=[record.exposures[2], 0.0], lookahead=4))["states"][1]
     readings = state["branches"][0]["readings"][1:]
