@@ -39,7 +39,8 @@ class Specimens:
         Raises:
             UserError: a problem's reference has no segments, or does not fit the teacher's prompt.
         """
-        if not self.problems:  # a rank's share of a few
+        if not self.problems:  # a rank's share of a few; ranks that share a sampler call it together
+            self.collector.rollout.generate([], [])
             return []
         try:
             with torch.no_grad():
@@ -81,7 +82,7 @@ class Specimens:
         """Return per problem what the teacher at one exposure makes of the completion; KL in nats per token."""
         shown = [reveal(self.collector.steps_of(problem, self.cut), exposure) for problem in self.problems]
         sequences = self.language.collate_for(self.problems, self._prompts(shown), completions)
-        teacher_BTV = completion_logits(self.collector.teacher.model, sequences)
+        teacher_BTV = self.collector.teacher.logits(sequences, len(sequences))
         kl_BT = token_divergence(student_BTV, teacher_BTV)
         return [
             {

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
 
-from atesd.config import EvalConfig, RunConfig
+from atesd.config import EvalConfig, RunConfig, TrainConfig
 from atesd.exposure import Cut
 from atesd.rewards import RewardConfig
 from atesd.stopwatch import Stopwatch
+from atesd.tasks.problem import Split
 from atesd.training import weights
+from atesd.training.adapter import LoraConfig
 from atesd.training.deepspeed_trainer import DeepSpeedTrainer
-from atesd.training.sequences import completion_logits
+from atesd.training.hf_rollout import HfRollout
+from atesd.training.language_model import LanguageModel
+from atesd.training.ranks import Ranks
+from atesd.training.rollout import SampleKey
+from atesd.training.sequences import TokenIds, completion_logits
+from atesd.training.specimens import Specimens
 
 Settings = Callable[..., RunConfig]
 
@@ -23,8 +30,12 @@ def trainer(run: RunConfig) -> DeepSpeedTrainer:
     return DeepSpeedTrainer(run, run.signal.build(Cut.step), run.data.build(run.seed), Stopwatch())
 
 
-def test_a_row_holds_what_student_and_teacher_say(settings: Settings) -> None:
-    student = trainer(settings())
+@pytest.mark.parametrize("lora", [None, LoraConfig(name="small", rank=4, alpha=8)])
+def test_a_row_holds_what_student_and_teacher_say(
+    lora: LoraConfig | None, settings: Settings, language: LanguageModel
+) -> None:
+    base = language.model  # the frozen teacher's weights, which adapters leave alone
+    student = trainer(settings(lora=lora, train=TrainConfig(updates=4, batch_size=5, learning_rate=1e-2)))
     student.update(1.0)
     rows = student.specimens([0.5])
     assert len(rows) == 3
@@ -39,7 +50,7 @@ def test_a_row_holds_what_student_and_teacher_say(settings: Settings) -> None:
         with torch.no_grad():
             student_TV, teacher_TV = (
                 completion_logits(model, language.collate([prompt], [ids]))[0].log_softmax(-1)
-                for model, prompt in zip((language.model, student.teacher.model), prompts, strict=True)
+                for model, prompt in zip((language.model, base), prompts, strict=True)
             )
         for place in range(len(ids)):
             p, q = teacher_TV[place].exp().tolist(), student_TV[place].exp().tolist()
@@ -74,3 +85,19 @@ def test_recording_leaves_no_trace(settings: Settings) -> None:
 def test_no_more_are_recorded_than_asked_for(asked: int, problems: int, found: int, settings: Settings) -> None:
     run = settings(eval=EvalConfig(rollouts=asked), reward=RewardConfig(lookahead=2, probe_problems=problems))
     assert len(trainer(run).specimens([0.5])) == found
+
+
+def test_a_rank_without_specimens_calls_the_sampler_it_shares_all_the_same(settings: Settings) -> None:
+    student = trainer(settings())
+    calls = []
+
+    class Counted(HfRollout):
+        def generate(self, prompts: Sequence[TokenIds], keys: Sequence[SampleKey] | None) -> list[list[int]]:
+            calls.append(len(prompts))
+            return super().generate(prompts, keys)
+
+    student.collector.rollout = Counted(student.run.rollout, student.student)
+    for rank in range(4):
+        problems = Ranks(rank, 4).share(student.task.held_out(Split.probe, 3))
+        Specimens(student.collector, problems, Cut.step).rows(0, [0.5])
+    assert calls == [0, 1, 1, 1]
