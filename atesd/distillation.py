@@ -167,11 +167,8 @@ def reference_log_prob(
 
     The paper says "reference answer"; we score the whole reference with its boxed answer, per token. ours
     """
-    from atesd.losses import token_log_probs
-
     references = [context.language.reference_completion(problem) for problem in problems]
     sequences = context.sequences(problems, prompts, references)
-    log_probs_BT = token_log_probs(context.reference_logits(sequences), sequences.completion_ids_BT)
     mask_BT = sequences.completion_mask_BT
-    scores_BT = log_probs_BT * mask_BT
+    scores_BT = context.reference_log_probs(sequences) * mask_BT
     return context.mean(scores_BT, mask_BT), (scores_BT.sum(1) / mask_BT.sum(1)).tolist()

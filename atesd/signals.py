@@ -117,11 +117,11 @@ class UpdateContext(Protocol):
     def teacher_logits(self, sequences: Sequences) -> Tensor:
         """Return the teacher's logits [B, T, V] for each completion token, without gradient."""
 
-    def student_logits(self, sequences: Sequences) -> Tensor:
-        """Return the same of the student as it is before the update."""
+    def student_log_probs(self, sequences: Sequences) -> Tensor:
+        """Return the log-probabilities [B, T] of the completions' tokens by the student as it is before the update."""
 
-    def reference_logits(self, sequences: Sequences) -> Tensor:
-        """Return the same for references scored as g of the paper's reward, which is counted apart."""
+    def reference_log_probs(self, sequences: Sequences) -> Tensor:
+        """Return the teacher's for references scored as g of the paper's reward, which is counted apart."""
 
 
 class Signal(ABC):

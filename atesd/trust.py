@@ -100,9 +100,9 @@ def _everywhere(scored: Scored) -> Tensor:
 def _ratio(scored: Scored) -> Tensor:
     from atesd.losses import token_log_probs
 
+    student_log_probs_BT = scored.context.student_log_probs(scored.sequences)
     ids_BT = scored.sequences.completion_ids_BT
-    student_logits_BTV = scored.context.student_logits(scored.sequences)
-    return relative(token_log_probs(student_logits_BTV, ids_BT), token_log_probs(scored.teacher_logits_BTV, ids_BT))
+    return relative(student_log_probs_BT, token_log_probs(scored.teacher_logits_BTV, ids_BT))
 
 
 def _above_threshold(scored: Scored) -> Tensor:

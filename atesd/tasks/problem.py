@@ -28,6 +28,7 @@ class Problem:
         reference: the worked solution without the final answer.
         answer: the final answer, without its box.
         difficulty: the group accuracy is reported by.
+        draw: how often the update it is drawn for had drawn it before; a set smaller than a batch comes round again.
     """
 
     id: str
@@ -35,6 +36,7 @@ class Problem:
     reference: str
     answer: str
     difficulty: int
+    draw: int = 0
 
 
 class Task(ABC):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -17,7 +19,7 @@ from atesd.training.difficulty import reference_nlls
 from atesd.training.language_model import LanguageModel
 from atesd.training.ranks import Ranks
 from atesd.training.rollout import Rollout, sample_key
-from atesd.training.sequences import Sequences, score
+from atesd.training.sequences import Sequences, score_tokens
 from atesd.training.teacher import Teacher
 
 # Tokens of prompts the student read, tokens it generated, tokens of all teacher passes, the part of these that scored
@@ -34,6 +36,7 @@ class Collector:
         position: next position in the training stream.
         quantiles: of the training problems' difficulty; with ``position`` and ``update``, all there is to resume.
         update: number of the student update being collected for, from 0; part of every sample's key.
+        drawn: how often the update has drawn each problem, by id, over all ranks.
         tokens: what was generated, scored by the teacher and scored by the student since ``take_tokens``.
     """
 
@@ -62,7 +65,13 @@ class Collector:
         self.grounded = grounded
         self.position = 0
         self.update = 0
+        self.drawn: Counter[str] = Counter()
         self.tokens = dict.fromkeys(COUNTS, 0)
+
+    def begin(self, update: int) -> None:
+        """Begin to collect for a student update."""
+        self.update = update
+        self.drawn.clear()
 
     def total(self, value: float) -> float:
         return sum(self.ranks.gather(value))
@@ -79,12 +88,19 @@ class Collector:
             )
         positions = list(range(self.position, self.position + count))
         self.position += count
-        return [self.task.training_problem(position) for position in self.ranks.share(positions)]
+        return self.ranks.share([self._draw(position) for position in positions])
+
+    def _draw(self, position: int) -> Problem:
+        problem = self.task.training_problem(position)
+        before, self.drawn[problem.id] = self.drawn[problem.id], self.drawn[problem.id] + 1
+        return replace(problem, draw=before) if before else problem
 
     def sample(self, problems: Sequence[Problem], samples: int = 1) -> Rollouts:
         rows = [problem for problem in problems for _ in range(samples)]
         keys = [
-            sample_key(self.seed, self.update, problem, sample) for problem in problems for sample in range(samples)
+            sample_key(self.seed, self.update, problem, problem.draw * samples + sample)
+            for problem in problems
+            for sample in range(samples)
         ]
         prompts = [self.language.student_prompt(problem) for problem in rows]
         with self.stopwatch.phase("rollout"):
@@ -112,23 +128,24 @@ class Collector:
     ) -> Sequences:
         return self.language.collate_for(problems, prompts, completions)
 
-    def reference_logits(self, sequences: Sequences) -> Tensor:
-        before = self.tokens["scored"]
-        logits_BTV = self.teacher_logits(sequences)
-        self.tokens["scored_reference"] += self.tokens["scored"] - before
-        return logits_BTV
-
     def teacher_logits(self, sequences: Sequences) -> Tensor:
         with self.stopwatch.phase("teacher"):
             logits_BTV = self.teacher.logits(sequences, self.size)
         self.tokens["scored"] += int(sequences.mask.sum())
         return logits_BTV
 
-    def student_logits(self, sequences: Sequences) -> Tensor:
+    def reference_log_probs(self, sequences: Sequences) -> Tensor:
+        with self.stopwatch.phase("teacher"):
+            log_probs_BT = self.teacher.log_probs(sequences, self.size)
+        for count in ("scored", "scored_reference"):
+            self.tokens[count] += int(sequences.mask.sum())
+        return log_probs_BT
+
+    def student_log_probs(self, sequences: Sequences) -> Tensor:
         with self.stopwatch.phase("student"):
-            logits_BTV = score(self.language.model, sequences, self.size)
+            log_probs_BT = score_tokens(self.language.model, sequences, self.size)
         self.tokens["scored_by_student"] += int(sequences.mask.sum())
-        return logits_BTV
+        return log_probs_BT
 
     def take_tokens(self) -> dict[str, int]:
         """Return the tokens counted since the last call."""
@@ -138,7 +155,7 @@ class Collector:
     @contextmanager
     def rewinding(self) -> Iterator[None]:
         """Give the problems drawn in the block back to the stream."""
-        position, thresholds = self.position, self.quantiles.thresholds
+        position, drawn, thresholds = self.position, self.drawn.copy(), self.quantiles.thresholds
         yield
-        self.position, self.quantiles.thresholds = position, thresholds
+        self.position, self.drawn, self.quantiles.thresholds = position, drawn, thresholds
         self.take_tokens()

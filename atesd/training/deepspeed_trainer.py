@@ -148,17 +148,19 @@ class DeepSpeedTrainer(StudentTrainer):
                 f"this student has had {self._updates_done} updates and cannot start again; make a new run to restart"
             )
         with self.collector.rewinding(), torch.no_grad():
-            batch = self.signal.collect(self.collector, self.run.train.batch_size, exposure)
-            loss, columns = self._weighted_loss(batch, self._total_weight(batch))
-        reading, _ = self.reporter.report(batch, sum(self.ranks.gather(float(loss))), self.grad_norm, [columns])
+            batch = self.signal.collect(self.collector, self.run.train.batch_size, exposure).by_length()
+            total_weight = self._total_weight(batch)
+            parts = [self._weighted_loss(micro, total_weight) for micro in self._micro_batches(batch)]
+        loss = sum(self.ranks.gather(sum(float(loss) for loss, _ in parts)))
+        reading, _ = self.reporter.report(batch, loss, self.grad_norm, [columns for _, columns in parts])
         return reading
 
     def update(self, exposure: Exposure) -> UpdateReport:
         with self.stopwatch.phase("batch"):
             exposure = self.ranks.agree(exposure)
-            self.collector.update = self._updates_done
+            self.collector.begin(self._updates_done)
             batch = self.signal.collect(self.collector, self.run.train.batch_size, exposure).by_length()
-            with self.stopwatch.phase("student"), self._keyed_dropout():
+            with self.stopwatch.phase("student"), self._training():
                 self.rollout.sleep()
                 loss, columns = self._descend(batch)
                 self._renew_copies()
@@ -168,18 +170,24 @@ class DeepSpeedTrainer(StudentTrainer):
         return UpdateReport(reading, metrics)
 
     @contextmanager
-    def _keyed_dropout(self) -> Iterator[None]:
-        """Key what a model with dropout draws by (seed, update, rank), so that a resumed run draws the same."""
+    def _training(self) -> Iterator[None]:
+        """Train within the block; key what dropout draws by (seed, update, rank), so that a resumed run draws the same.
+
+        An update that diverges leaves the engine as one that does not: it can be restored.
+        """
         key = np.random.SeedSequence([self.run.seed, self._updates_done, self.ranks.rank])
         with torch.random.fork_rng():
             torch.manual_seed(int(key.generate_state(1)[0]))
-            yield
+            self.engine.train()
+            try:
+                yield
+            finally:
+                self.engine.eval()
 
     def _descend(self, batch: SignalBatch) -> tuple[float, list[dict[str, Tensor]]]:
         """Make one optimizer step; return the loss over all ranks and the token columns of each micro-batch."""
         total_weight = self._total_weight(batch)
         losses, columns = [], []
-        self.engine.train()
         for micro in self._micro_batches(batch):
             loss, micro_columns = self._weighted_loss(micro, total_weight)
             losses.append(self._finite("loss", sum(self.ranks.gather(float(loss.detach())))))
@@ -190,7 +198,6 @@ class DeepSpeedTrainer(StudentTrainer):
             if norm is not None:  # known before the step, so that a bad one leaves the weights alone
                 self._finite("gradient norm", norm)
             self.engine.step()
-        self.engine.eval()
         norm = float(self.engine.get_global_grad_norm()) if norm is None else norm
         self.grad_norm = self._finite("gradient norm", norm)
         return sum(losses), columns
@@ -267,6 +274,8 @@ class DeepSpeedTrainer(StudentTrainer):
         self.engine.optimizer.load_state_dict(copy.deepcopy(snapshot.optimizer))
         for name, count in snapshot.counters.items():
             setattr(self.engine, name, count)
+        for parameter in self.engine.module.parameters():  # an update that diverged left its gradient
+            parameter.grad = None
         own, *others = snapshot.random
         torch.set_rng_state(own)
         torch.cuda.set_rng_state_all(others)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from atesd.losses import token_log_probs
 from atesd.tasks.problem import Problem
 from atesd.training.language_model import LanguageModel
-from atesd.training.sequences import score
+from atesd.training.sequences import score_tokens
 
 
 def reference_nlls(language: LanguageModel, problems: Sequence[Problem], size: int) -> tuple[list[float], int]:
@@ -19,6 +18,5 @@ def reference_nlls(language: LanguageModel, problems: Sequence[Problem], size: i
     prompts = [language.student_prompt(problem) for problem in problems]
     references = [language.reference_completion(problem) for problem in problems]
     sequences = language.collate_for(problems, prompts, references)
-    logits_BTV = score(language.model, sequences, size)
-    log_probs_BT = token_log_probs(logits_BTV, sequences.completion_ids_BT).double() * sequences.completion_mask_BT
+    log_probs_BT = score_tokens(language.model, sequences, size).double() * sequences.completion_mask_BT
     return (-log_probs_BT.sum(1)).tolist(), int(sequences.mask.sum())

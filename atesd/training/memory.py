@@ -40,7 +40,7 @@ class Memory:
     Attributes:
         states: weights, gradients, optimizer and the copies that rollouts and a frozen teacher need.
         rollout: keys and values of all sequences of the rank.
-        scoring: the teacher's logits of all sequences of the rank while they are put in order, and their references'.
+        scoring: the teacher's logits of all sequences of the rank while they are put in order.
         update: the teacher's logits, and what the student's pass over one micro-batch keeps for its gradient.
     """
 
@@ -124,14 +124,10 @@ def count(run: RunConfig, model: Shape, devices: int, lengths: Lengths) -> Memor
     width = width or config.hidden_size // config.num_attention_heads
     cache = 2 * config.num_hidden_layers * heads * width * each * rows * (lengths.student + lengths.completion)
     teacher = rows * lengths.completion * config.vocab_size * each
-    reference = 0
-    if run.reward.rule(run.env.hold_window).grounding:
-        # It is as long as a completion at most; its log-probabilities are fp32, from logits made fp32.
-        reference = teacher if each == 4 else teacher * 5
     return Memory(
         states(run, model, devices),
         cache,
-        teacher + max(teacher, reference),
+        2 * teacher,
         teacher + saved_for_gradient(run, model, min(rows, run.train.micro_batch_size), lengths),
     )
 

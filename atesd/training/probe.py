@@ -6,14 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
 
-from atesd.losses import token_log_probs
+from atesd.errors import UserError
 from atesd.rewards import ProgressSignal
 from atesd.tasks.problem import Problem
 from atesd.training.group_readings import Metrics
 from atesd.training.language_model import LanguageModel
 from atesd.training.ranks import Ranks
 from atesd.training.rollout import Rollout
-from atesd.training.sequences import score
+from atesd.training.sequences import score_tokens
 from atesd.verify import Grade
 
 
@@ -72,20 +72,33 @@ class Probe:
         for problem, prompt, completion in zip(self.problems, self.prompts, completions, strict=True):
             reasoning = self.language.style.reasoning(self.language.decode(completion))
             prefixes.append([*prompt, *self.language.encode(reasoning, f"problem {problem.id}, own reasoning")])
-        answers = [
+        measure = self._nll(prefixes, self._answers())
+        return Measure(measure.total, measure.count, measure.tokens_scored, sum(map(len, completions)))
+
+    def _answers(self) -> list[list[int]]:
+        return [
             [*self.language.encode(self.language.style.boxed(problem), f"problem {problem.id}"), self.language.eos_id]
             for problem in self.problems
         ]
-        measure = self._nll(prefixes, answers)
-        return Measure(measure.total, measure.count, measure.tokens_scored, sum(map(len, completions)))
+
+    def require_room_for_answers(self) -> None:
+        """Refuse a problem whose answer may not fit after the longest reasoning, which would end a run midway."""
+        room, context = self.language.room, self.language.context
+        for problem, prompt, answer in zip(self.problems, self.prompts, self._answers(), strict=True):
+            if len(prompt) + room + len(answer) > context:
+                raise UserError(
+                    f"reward.signal=answer_nll reads the answer after the student's own reasoning, and problem "
+                    f"{problem.id} needs {len(prompt)} tokens of prompt, {room} of reasoning and {len(answer)} of "
+                    f"answer, more than the model's {context}; lower rollout.max_new_tokens or take another signal"
+                )
 
     def _nll(self, prompts: list[list[int]], completions: list[list[int]]) -> Measure:
         if not prompts:
             return Measure(0.0, 0, 0)
         sequences = self.language.collate_for(self.problems, prompts, completions)
-        logits_BTV = score(self.language.model, sequences, self.size)
+        log_probs_BT = score_tokens(self.language.model, sequences, self.size)
         mask_BT = sequences.completion_mask_BT
-        nll = -(token_log_probs(logits_BTV, sequences.completion_ids_BT).double() * mask_BT).sum()
+        nll = -(log_probs_BT.double() * mask_BT).sum()
         return Measure(float(nll), int(mask_BT.sum()), int(sequences.mask.sum()))
 
 
@@ -98,6 +111,9 @@ class Probes:
     """
 
     def __init__(self, groups: list[Probe], signal: ProgressSignal, ranks: Ranks) -> None:
+        if signal is ProgressSignal.answer_nll:
+            for probe in groups:
+                probe.require_room_for_answers()
         self.groups = groups
         self.signal = signal
         self.ranks = ranks

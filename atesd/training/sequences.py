@@ -6,13 +6,15 @@ code pads prompts on the right and lets positions run over the pads; shorter pro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
+
+from atesd.losses import token_log_probs
 
 TokenIds = Sequence[int]
 
@@ -92,7 +94,18 @@ def completion_logits(model: Any, sequences: Sequences) -> Tensor:
 
 def score(model: Any, sequences: Sequences, size: int) -> Tensor:
     """Return the same logits [B, T, V] without gradient, from passes of ``size`` sequences of like length."""
+    return _by_pass(lambda group: completion_logits(model, group), sequences, size)
+
+
+def score_tokens(model: Any, sequences: Sequences, size: int) -> Tensor:
+    """Return the log-probabilities [B, T] of the completions' tokens; never are there logits of more than one pass."""
+    return _by_pass(
+        lambda group: token_log_probs(completion_logits(model, group), group.completion_ids_BT), sequences, size
+    )
+
+
+def _by_pass(scores: Callable[[Sequences], Tensor], sequences: Sequences, size: int) -> Tensor:
     groups = sequences.by_length(size)
     with torch.no_grad():
-        logits_BTV = torch.cat([completion_logits(model, sequences[rows]) for rows in groups])
-    return logits_BTV[torch.cat(groups).argsort()]
+        values = torch.cat([scores(sequences[rows]) for rows in groups])
+    return values[torch.cat(groups).argsort()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from atesd.config import TeacherConfig, TeacherKind
 from atesd.training import weights
-from atesd.training.sequences import Sequences, score
+from atesd.training.sequences import Sequences, score, score_tokens
 
 
 class Teacher(ABC):
@@ -23,7 +24,17 @@ class Teacher(ABC):
 
     def logits(self, sequences: Sequences, size: int) -> Tensor:
         """Return the logits [B, T, V] of completions, from passes of ``size`` sequences."""
-        return score(self.model, sequences, size)
+        with self._own_weights():
+            return score(self.model, sequences, size)
+
+    def log_probs(self, sequences: Sequences, size: int) -> Tensor:
+        """Return the log-probabilities [B, T] of completions' tokens, from the same passes."""
+        with self._own_weights():
+            return score_tokens(self.model, sequences, size)
+
+    def _own_weights(self) -> AbstractContextManager[object]:
+        """Let the model be the teacher within the block, where it is also the student."""
+        return nullcontext()
 
     def to(self, device: torch.device) -> None:
         """Move to a device."""
@@ -60,9 +71,9 @@ class FrozenTeacher(Teacher):
 class AdapterOffTeacher(Teacher):
     """The initial student of one that learns by adapters: its own frozen weights, without a copy (OPSD v3)."""
 
-    def logits(self, sequences: Sequences, size: int) -> Tensor:
-        with self.model.disable_adapter():
-            return super().logits(sequences, size)
+    def _own_weights(self) -> AbstractContextManager[object]:
+        adapter_off: AbstractContextManager[object] = self.model.disable_adapter()
+        return adapter_off
 
     def follow(self, student: nn.Module) -> None:
         pass

@@ -23,11 +23,10 @@ import torch
 import torch.distributed as dist
 
 from atesd.errors import UserError
-from atesd.losses import token_log_probs
 from atesd.training import weights
 from atesd.training.language_model import LanguageModel
 from atesd.training.rollout import Rollout, SampleKey, VllmRolloutConfig
-from atesd.training.sequences import TokenIds, score
+from atesd.training.sequences import TokenIds, score_tokens
 
 Request = tuple[TokenIds, SampleKey | None]
 
@@ -186,7 +185,7 @@ class VllmRollout(Rollout):
         if not prompts:
             return
         batch = self.language.collate(prompts, [list(completion.token_ids) for completion in completions])
-        log_probs_BT = token_log_probs(score(self.language.model, batch, len(batch)), batch.completion_ids_BT)
+        log_probs_BT = score_tokens(self.language.model, batch, len(batch))
         own = log_probs_BT[batch.completion_mask_BT.bool()].tolist()
         sampled = [
             entries[token].logprob

@@ -84,15 +84,6 @@ def test_every_teacher_with_weights_of_its_own_is_counted(stage: str) -> None:
     assert states["ema"] - states["live"] == (2 + 4) * model.trained  # and an average in fp32
 
 
-def test_references_are_counted_where_the_reward_scores_them() -> None:
-    scoring = {}
-    for grounding in (0, 0.1):
-        run = settings("preset=opsd_v3", "model=smollm2_135m", f"reward.grounding={grounding}")
-        scoring[grounding] = memory.count(run, memory.shape(run), 4, memory.Lengths(256, 2048, 1024)).scoring
-    logits = 32 // 4 * 1024 * 49152 * 2
-    assert scoring == {0: 2 * logits, 0.1: 6 * logits}
-
-
 def test_a_model_too_large_says_what_it_needs_before_it_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     run = settings("preset=opsd_v3", "model=qwen3_8b")
     monkeypatch.setattr(memory, "available", lambda: 4 * memory.GIB)

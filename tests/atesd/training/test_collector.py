@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -18,8 +18,10 @@ from atesd.losses import token_log_probs
 from atesd.tasks.arithmetic import Arithmetic
 from atesd.tasks.problem import Problem, Split
 from atesd.training.collector import COUNTS, Collector
+from atesd.training.hf_rollout import HfRollout
 from atesd.training.language_model import LanguageModel
-from atesd.training.sequences import completion_logits
+from atesd.training.rollout import HfRolloutConfig, SampleKey
+from atesd.training.sequences import TokenIds, completion_logits
 from baselines.grpo import GroupRelative
 from baselines.sft import SupervisedFineTuning
 
@@ -200,3 +202,33 @@ def test_no_probe_or_evaluation_problem_is_ever_trained_on(
     trained = {problem.text for problem in collector(language).next_problems(3000)}
     for split in (Split.probe, Split.evaluation):
         assert not trained & {problem.text for problem in Arithmetic(0).held_out(split, 500)}
+
+
+def test_a_problem_drawn_again_in_an_update_gets_samples_of_its_own_whoever_draws_it(
+    collector: Callable[..., Collector], language: LanguageModel
+) -> None:
+    class TwoProblems(Arithmetic):
+        def training_problem(self, position: int) -> Problem:
+            return super().training_problem(position % 2)
+
+    class Listed(HfRollout):
+        def generate(self, prompts: Sequence[TokenIds], keys: Sequence[SampleKey] | None) -> list[list[int]]:
+            drawn.extend(keys or ())
+            return super().generate(prompts, keys)
+
+    def listed(size: int) -> tuple[list[SampleKey], list[list[int]]]:
+        completions = []
+        ranks = [collector(language, rank=rank, size=size) for rank in range(size)]
+        for rank in ranks:
+            rank.task, rank.rollout = TwoProblems(0), Listed(HfRolloutConfig(max_new_tokens=12), language)
+        for update in range(2):
+            for rank in ranks:
+                rank.begin(update)
+            for _ in range(2):  # as a method does that draws until it has enough
+                completions += [row for each in ranks for row in each.sample(each.next_problems(8, 2), 2).completions]
+        return drawn[-len(completions) :], completions
+
+    drawn: list[SampleKey] = []
+    keys, completions = listed(1)
+    assert len(keys) == len(set(keys)) == 2 * 2 * 8
+    assert listed(2) == (keys, completions)

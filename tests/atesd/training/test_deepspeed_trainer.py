@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import socket
 import subprocess
@@ -27,7 +28,7 @@ from atesd.tasks.jsonl import JsonlConfig
 from atesd.training import weights
 from atesd.training.deepspeed_trainer import DeepSpeedTrainer
 from atesd.training.language_model import LanguageModel
-from atesd.training.sequences import completion_logits
+from atesd.training.sequences import Sequences, completion_logits
 from baselines.grpo import GrpoConfig
 
 Settings = Callable[..., RunConfig]
@@ -126,6 +127,37 @@ def test_a_fork_leaves_no_trace_in_the_run(settings: Settings) -> None:
     assert reports[0] == reports[1]
     assert forked.engine.global_steps == straight.engine.global_steps == 2
     assert weights.fingerprint(forked.engine.module) == weights.fingerprint(straight.engine.module)
+
+
+def test_a_student_restored_after_an_update_that_diverged_goes_on_as_if_it_had_not_been(settings: Settings) -> None:
+    student = trainer(settings(micro_batch_size=2))
+    student.update(0.5)
+    snapshot = student.snapshot()
+    expected = student.update(1.0)
+    student.restore(snapshot)
+    weight = next(student.engine.module.parameters())
+    spoiled = weight.register_hook(lambda gradient: gradient * math.nan)
+    with pytest.raises(StudentDiverged):
+        student.update(1.0)
+    spoiled.remove()
+    assert not student.engine.module.training
+    student.restore(snapshot)
+    assert student.update(1.0) == expected
+
+
+def test_the_first_reading_takes_no_more_memory_than_an_update(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+
+    def counted(model: Any, batch: Sequences) -> torch.Tensor:
+        sizes.append(len(batch))
+        return completion_logits(model, batch)
+
+    monkeypatch.setattr("atesd.training.deepspeed_trainer.completion_logits", counted)
+    readings = [trainer(settings(micro_batch_size=size)).start(0.5) for size in (2, 8)]
+    assert sizes == [2, 2, 1, 5]
+    assert readings[0].loss == pytest.approx(readings[1].loss, rel=1e-5)
 
 
 def test_a_snapshot_is_a_copy_in_both_directions(settings: Settings) -> None:

@@ -7,12 +7,14 @@ from dataclasses import replace
 import pytest
 import torch
 
+from atesd.errors import UserError
 from atesd.rewards import ProgressSignal
 from atesd.tasks.arithmetic import Arithmetic
 from atesd.tasks.problem import Problem, Split
 from atesd.training.evaluation import answer
 from atesd.training.language_model import LanguageModel
-from atesd.training.probe import Measure, Probe, mean
+from atesd.training.probe import Measure, Probe, Probes, mean
+from atesd.training.ranks import Ranks
 from atesd.training.rollout import HfRolloutConfig
 
 
@@ -91,3 +93,14 @@ def test_answers_come_back_in_the_order_asked(language: LanguageModel, arithmeti
         found = answer(rollout, language, told, batch_size, language.student_prompt)
         assert found.correct == expected
         assert found.tokens == sum(map(len, completions))
+
+
+def test_a_problem_without_room_for_its_answer_is_refused_at_once(
+    language: LanguageModel, problems: list[Problem]
+) -> None:
+    longest = max(len(language.student_prompt(problem)) for problem in problems)
+    language = replace(language, room=language.context - longest)  # for the completion alone
+    measured = [probe(language, problems)]
+    Probes(measured, ProgressSignal.probe_success, Ranks(0, 1))
+    with pytest.raises(UserError, match=r"reward\.signal=answer_nll .* of answer, more than the model's 256"):
+        Probes(measured, ProgressSignal.answer_nll, Ranks(0, 1))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from atesd.losses import token_log_probs
 from atesd.training.language_model import LanguageModel
-from atesd.training.sequences import collate, completion_logits, positions, score
+from atesd.training.sequences import collate, completion_logits, positions, score, score_tokens
 
 PROMPTS = [[4, 5], [6, 7, 8, 9, 10, 11, 12], [3], [20, 19, 18, 17]]
 COMPLETIONS = [[9, 8, 7, 6, 5], [4], [5, 5, 5], [2, 3, 4, 5, 6, 7, 8]]
@@ -68,6 +69,8 @@ def test_micro_batches_score_as_the_whole(language: LanguageModel) -> None:
         assert scored.shape == whole.shape
         assert not scored.requires_grad
         assert (whole - scored)[real].abs().max() < 1e-5
+        tokens = token_log_probs(scored, batch.completion_ids_BT)
+        assert torch.equal(score_tokens(language.model, batch, size)[real], tokens[real])
 
 
 def test_groups_hold_the_shortest_first_and_no_column_of_padding_alone() -> None:
