@@ -41,7 +41,7 @@ def plan(run: RunConfig) -> list[dict[str, float]]:
     for devices in (count for count in DEVICES if run.train.batch_size % count == 0):
         check_deepspeed(run, devices)
         needed = memory.count(run, model, devices, lengths)
-        parts = {name: getattr(needed, name) for name in ("states", "rollout", "scoring", "update", "total")}
+        parts = {name: getattr(needed, name) for name in ("states", "rollout", "update", "total")}
         rows.append({"devices": devices} | {name: size / memory.GIB for name, size in parts.items()})
     return rows
 
@@ -97,7 +97,7 @@ def _print(run: RunConfig, plain: dict[str, Any]) -> None:
     source = "rendered" if run.model.folder().is_dir() else "assumed"
     print(f"{run.model.folder()}, {run.model.dtype.value}, ZeRO {run.deepspeed.stage}, GiB per device; tokens of the")
     print(f"longest prompts ({source}) and completion: {lengths.student}, {lengths.teacher}, {lengths.completion}")
-    print("| devices | states | rollout | scoring | update | total |\n|---|---|---|---|---|---|")
+    print("| devices | states | rollout | update | total |\n|---|---|---|---|---|")
     for row in rows:
         print(f"| {row['devices']:.0f} | " + " | ".join(f"{row[name]:.1f}" for name in list(row)[1:]) + " |")
 

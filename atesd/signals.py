@@ -70,11 +70,6 @@ class SignalBatch:
             row_metrics={name: [row[index] for index in indices] for name, row in self.row_metrics.items()},
         )
 
-    def by_length(self) -> SignalBatch:
-        """Return the batch with its shortest rows first."""
-        (rows,) = self.sequences.by_length(len(self))
-        return self[rows]
-
 
 class UpdateContext(Protocol):
     """What a trainer offers a signal while it collects one update's batch."""

@@ -148,7 +148,7 @@ class DeepSpeedTrainer(StudentTrainer):
                 f"this student has had {self._updates_done} updates and cannot start again; make a new run to restart"
             )
         with self.collector.rewinding(), torch.no_grad():
-            batch = self.signal.collect(self.collector, self.run.train.batch_size, exposure).by_length()
+            batch = self.signal.collect(self.collector, self.run.train.batch_size, exposure)
             total_weight = self._total_weight(batch)
             parts = [self._weighted_loss(micro, total_weight) for micro in self._micro_batches(batch)]
         loss = sum(self.ranks.gather(sum(float(loss) for loss, _ in parts)))
@@ -159,7 +159,7 @@ class DeepSpeedTrainer(StudentTrainer):
         with self.stopwatch.phase("batch"):
             exposure = self.ranks.agree(exposure)
             self.collector.begin(self._updates_done)
-            batch = self.signal.collect(self.collector, self.run.train.batch_size, exposure).by_length()
+            batch = self.signal.collect(self.collector, self.run.train.batch_size, exposure)
             with self.stopwatch.phase("student"), self._training():
                 self.rollout.sleep()
                 loss, columns = self._descend(batch)
@@ -207,7 +207,9 @@ class DeepSpeedTrainer(StudentTrainer):
         logits_BTV = completion_logits(model, batch.sequences)
         losses_BT, columns = self.signal.token_losses(logits_BTV, batch)
         detached_BTV = logits_BTV.detach()
+        group_B1 = torch.tensor(batch.groups or [0] * len(batch), device=losses_BT.device)[:, None]
         columns = columns | {
+            "group": group_B1.expand_as(losses_BT),
             "loss": losses_BT.detach(),
             "weight": batch.weights_BT,
             "entropy": entropy(detached_BTV),

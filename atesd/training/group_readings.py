@@ -30,13 +30,12 @@ class GroupReadings:
 
         Args:
             batch: this rank's rows.
-            columns: token columns of the real tokens of all ranks' rows, in the order of ranks and rows.
+            columns: token columns of the real tokens of all ranks' rows; ``group`` names the group of each.
             summarise: makes numbers of the token columns of some rows.
         """
         if len(self.newest) == 1:  # the group is the batch
             return []
         groups_B = torch.tensor(self._gathered(batch.groups))
-        lengths_B = torch.tensor(self._gathered(batch.sequences.completion_mask_BT.sum(1).tolist()))
         rows = {
             name: torch.tensor(self._gathered(row), dtype=torch.float64)
             for name, row in sorted(batch.row_metrics.items())
@@ -44,7 +43,7 @@ class GroupReadings:
         found: list[Metrics] = []
         for group in range(len(self.newest)):
             mine_B = groups_B == group
-            mine_N = mine_B.repeat_interleave(lengths_B)
+            mine_N = columns["group"] == group
             found.append({"rows": int(mine_B.sum())})
             if mine_B.any():
                 found[group] |= {name: float(row_B[mine_B].mean()) for name, row_B in rows.items()}

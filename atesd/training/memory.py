@@ -35,23 +35,22 @@ class Lengths:
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes of one device. The three phases of an update follow each other, so the largest counts.
+    """Bytes of one device. The phases of an update follow each other, so the larger counts.
 
     Attributes:
         states: weights, gradients, optimizer and the copies that rollouts and a frozen teacher need.
         rollout: keys and values of all sequences of the rank.
-        scoring: the teacher's logits of all sequences of the rank while they are put in order.
-        update: the teacher's logits, and what the student's pass over one micro-batch keeps for its gradient.
+        update: the teacher's logits of all sequences of the rank, and what the student's pass over one micro-batch
+            keeps for its gradient, which is more than a pass needs that only scores.
     """
 
     states: int
     rollout: int
-    scoring: int
     update: int
 
     @property
     def total(self) -> int:
-        return self.states + max(self.rollout, self.scoring, self.update)
+        return self.states + max(self.rollout, self.update)
 
 
 @dataclass(frozen=True)
@@ -127,7 +126,6 @@ def count(run: RunConfig, model: Shape, devices: int, lengths: Lengths) -> Memor
     return Memory(
         states(run, model, devices),
         cache,
-        2 * teacher,
         teacher + saved_for_gradient(run, model, min(rows, run.train.micro_batch_size), lengths),
     )
 

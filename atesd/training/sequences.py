@@ -105,7 +105,11 @@ def score_tokens(model: Any, sequences: Sequences, size: int) -> Tensor:
 
 
 def _by_pass(scores: Callable[[Sequences], Tensor], sequences: Sequences, size: int) -> Tensor:
-    groups = sequences.by_length(size)
+    first, *others = sequences.by_length(size)
     with torch.no_grad():
-        values = torch.cat([scores(sequences[rows]) for rows in groups])
-    return values[torch.cat(groups).argsort()]
+        scored = scores(sequences[first])
+        values = scored.new_empty(len(sequences), *scored.shape[1:])  # filled in place: logits are large
+        values[first] = scored
+        for rows in others:
+            values[rows] = scores(sequences[rows])
+    return values

@@ -23,7 +23,7 @@ from atesd.training.deepspeed_trainer import DeepSpeedTrainer
 from atesd.training.difficulty import reference_nlls
 from atesd.training.group_readings import GroupReadings
 from atesd.training.language_model import LanguageModel
-from atesd.training.sequences import Sequences
+from atesd.training.sequences import Sequences, completion_logits
 from baselines.sft import SftConfig
 from controllers.per_group import PerGroupConfig
 from controllers.uniform import UniformConfig
@@ -90,6 +90,19 @@ def test_one_exposure_for_all_groups_is_the_update_without_groups(settings: Sett
     assert three.metrics["tokens/scored_by_student"] > one.metrics["tokens/scored_by_student"]
 
 
+def test_a_groups_numbers_are_of_its_own_rows(settings: Settings) -> None:
+    student = trainer(grouped(settings))
+    with student.collector.rewinding(), torch.no_grad():
+        batch = student.signal.collect(student.collector, 9, EXPOSURES)
+        losses_BT, _ = student.signal.token_losses(completion_logits(student.student.model, batch.sequences), batch)
+    report = student.update(EXPOSURES)
+    mask_BT = batch.sequences.completion_mask_BT.bool()
+    for group in range(3):
+        rows = torch.tensor(batch.groups) == group
+        expected = float(losses_BT[rows][mask_BT[rows]].mean())
+        assert report.metrics[f"group_{group}/loss/optimised"] == pytest.approx(expected, rel=1e-4)
+
+
 def test_probe_problems_are_split_by_the_base_student_for_good(settings: Settings, language: LanguageModel) -> None:
     student = trainer(grouped(settings))
     problems = student.task.held_out(Split.probe, 7)
@@ -146,8 +159,11 @@ def test_a_group_without_a_row_says_nothing_and_keeps_what_it_said() -> None:
         batch = SignalBatch(
             Sequences(lengths, lengths, 0), lengths.float(), groups=groups, row_metrics={"asked": [1.0, 0.5, 0.0]}
         )
-        loss = torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
-        found = readings.of(batch, {"loss": loss}, lambda columns: {"loss": float(columns["loss"].sum())})
+        columns = {
+            "group": torch.tensor(groups).repeat_interleave(lengths.sum(1)),
+            "loss": torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]),
+        }
+        found = readings.of(batch, columns, lambda columns: {"loss": float(columns["loss"].sum())})
         assert [metrics["rows"] for metrics in found] == rows
     assert found == [{"rows": 3, "asked": 0.5, "loss": 21.0}, {"rows": 0}]
     assert readings.newest[1] == {"rows": 2, "asked": 0.25, "loss": 18.0}
