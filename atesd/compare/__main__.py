@@ -110,6 +110,12 @@ def planned(config: CompareConfig, names: Sequence[str]) -> Plan:
         raise UserError(f"reference={reference} is no method here; there are: {', '.join(names)}")
     default = [(name, reference) for name in names if name != reference]
     declared = [split(contrast, names) for contrast in config.contrasts]
+    for place, pair in enumerate(declared):
+        if set(pair) in map(set, declared[:place]):
+            raise UserError(
+                f"contrasts={config.contrasts[place]} is declared twice, and each declared contrast makes the "
+                "correction stricter; leave one out"
+            )
     return Plan(reference, declared or default, config.test, config.resamples)
 
 

@@ -88,7 +88,9 @@ def _mean_spent(group: Sequence[Outcome], budget: Budget) -> float | None:
 
 
 def _sd(values: Values) -> float | None:
-    return float(values.std(ddof=1)) if len(values) > 1 else None
+    if len(values) < 2:
+        return None
+    return float(values.std(ddof=1)) if np.ptp(values) else 0.0  # of equal values numpy's may be 1e-17
 
 
 def curve(group: Sequence[Outcome]) -> list[Row]:
@@ -117,7 +119,8 @@ def by_task(group: Sequence[Outcome]) -> Values:
 
 
 def _bootstrapped(column: str, values: Values, statistic: Any, resamples: int) -> Row:
-    low, high = stratified_bootstrap(values, statistic, resamples=resamples, draw=rliable_picks)
+    bounds = stratified_bootstrap(values, statistic, resamples=resamples, draw=rliable_picks)
+    low, high = bounds if values.shape[-1] > 1 else (None, None)  # one run has no interval
     return {column: float(statistic(values.ravel())), f"{column}_low": low, f"{column}_high": high}
 
 
@@ -128,16 +131,17 @@ def paired(group: Sequence[Outcome], others: Sequence[Outcome]) -> list[tuple[Ou
 
 
 def gains(pairs: Sequence[tuple[Outcome, Outcome]]) -> Values:
-    """Return the difference in accuracy of each pair."""
-    return np.array([one.accuracy - other.accuracy for one, other in pairs])
+    """Return the difference in accuracy of each pair, without the last bits in which equal ones may differ."""
+    return np.round([one.accuracy - other.accuracy for one, other in pairs], 12)
 
 
 def improvement(pairs: Sequence[tuple[Outcome, Outcome]], resamples: int) -> Row:
     """Return the probability of improvement over the paired runs; None without any, and for a method over itself."""
     column = "probability_of_improvement"
     if not pairs or pairs[0][0] is pairs[0][1]:
-        return dict.fromkeys((column, f"{column}_low", f"{column}_high"))
-    return _bootstrapped(column, gains(pairs)[None], probability_of_improvement, resamples)
+        return dict.fromkeys((column, f"{column}_low", f"{column}_high", f"{column}_n"))
+    found = _bootstrapped(column, gains(pairs)[None], probability_of_improvement, resamples)
+    return found | {f"{column}_n": len(pairs)}
 
 
 def contrast_rows(groups: dict[str, list[Outcome]], plan: Plan) -> list[Row]:
@@ -146,8 +150,7 @@ def contrast_rows(groups: dict[str, list[Outcome]], plan: Plan) -> list[Row]:
     rows = [row for row in rows if row["n"]]
     for row, corrected in zip(rows, holm([row["p"] for row in rows]), strict=True):
         row["p_holm"] = float(corrected)
-        deviation = row["sd"]
-        row["detectable"] = None if deviation is None else detectable(deviation, row["n"], LEVEL / len(rows))
+        row["detectable"] = detectable(row["sd"] or 0.0, row["n"], LEVEL / len(rows), plan.test)
     return rows
 
 
@@ -160,9 +163,9 @@ def contrast_row(one: str, other: str, groups: dict[str, list[Outcome]], plan: P
         return row
     found = gains(pairs)
     low, high = t_interval(found)
-    alone = {outcome.run.seed for name in (one, other) for outcome in groups[name]} - set(seeds)
+    alone = {outcome.pair for name in (one, other) for outcome in groups[name]} - {each.pair for each, _ in pairs}
     return row | {
-        "unpaired_seeds": sorted(alone),
+        "unpaired_seeds": sorted(seed for _, seed in alone),
         "gains": found.tolist(),
         "mean": float(found.mean()),
         "sd": _sd(found),
@@ -180,7 +183,7 @@ def by_problem(pairs: Sequence[tuple[Outcome, Outcome]]) -> Row | None:
     """Return the difference paired by problem: these trained students on other problems of the kind.
 
     Each problem's difference is its mean over the pairs of runs; ``p`` is of the t test over problems, and ``won`` and
-    ``lost`` are shares of problems. None where a run kept no verdicts.
+    ``lost`` are shares of problems. None where a run kept no verdicts, or no pair was asked a problem in common.
     """
     answers = [(one.right, other.right) for one, other in pairs]
     if any(one is None or other is None for one, other in answers):
@@ -191,6 +194,8 @@ def by_problem(pairs: Sequence[tuple[Outcome, Outcome]]) -> Row | None:
         assert other is not None
         for problem in one.keys() & other.keys():
             found[problem].append(one[problem] - other[problem])
+    if not found:
+        return None
     gained = np.array([sum(found[problem]) / len(found[problem]) for problem in sorted(found)])
     low, high = t_interval(gained)
     shares = {"won": float(mean(gained > 0)), "lost": float(mean(gained < 0))}
@@ -202,7 +207,7 @@ def warnings(groups: dict[str, list[Outcome]], rows: Sequence[Row], plan: Plan) 
     found = []
     told = {(row["a"], row["b"]) for row in rows}
     found += [
-        f"{one} - {other}: no seed in common, so not compared"
+        f"{one} - {other}: no task and seed in common, so not compared"
         for one, other in plan.contrasts
         if (one, other) not in told
     ]
@@ -211,10 +216,20 @@ def warnings(groups: dict[str, list[Outcome]], rows: Sequence[Row], plan: Plan) 
         for row in rows
         if row["unpaired_seeds"]
     ]
+    for name, group in groups.items():
+        if name != plan.reference and (count := len(paired(group, groups[plan.reference]))) < len(group):
+            found.append(f"P({name} > {plan.reference}) is of the {count} of {len(group)} runs that have a partner")
     found += _too_few(rows, plan.test)
+    found += [
+        f"{row['contrast']}: all {row['n']} pairs gained the same, of which the t test's p says nothing"
+        for row in rows
+        if plan.test is PairedTest.t and row["sd"] == 0 and row["mean"]
+    ]
     outcomes = [outcome for group in groups.values() for outcome in group]
     if kept_none := sum(outcome.right is None for outcome in outcomes):
         found.append(f"{kept_none} runs kept no verdicts.jsonl: their contrasts are not paired by problem")
+    else:
+        found += [f"{row['contrast']}: no problem in common" for row in rows if row["by_problem"] is None]
     unsure = sorted({o.run.commit for o in outcomes if o.run.commit.endswith("-dirty") or o.run.commit == "unknown"})
     found += [f"commit {commit}: the source is not known to be the same in all its runs" for commit in unsure]
     return found
@@ -223,9 +238,10 @@ def warnings(groups: dict[str, list[Outcome]], rows: Sequence[Row], plan: Plan) 
 def _too_few(rows: Sequence[Row], test: PairedTest) -> list[str]:
     """Warn of contrasts that no difference, however large, could make significant."""
     hopeless: dict[tuple[int, str], list[str]] = defaultdict(list)
-    for row in rows:
+    reachable = holm([row["smallest_p"] for row in rows])
+    for row, smallest in zip(rows, reachable, strict=True):
         alone = row["smallest_p"] > LEVEL
-        if alone or row["smallest_p"] * len(rows) > LEVEL:
+        if smallest > LEVEL:
             needed = test.fewest_pairs(LEVEL if alone else LEVEL / len(rows))
             why = "" if alone else f" among {len(rows)} contrasts"
             hopeless[row["n"], f"p cannot go under {row['smallest_p']:.2g}, significance{why} needs {needed}"].append(

@@ -16,10 +16,13 @@ INK, SECOND = "#1b3a5c", "#c8553d"
 
 def draw(result: dict[str, Any], folder: Path) -> None:
     """Write ``methods.png``, ``curves.png`` and, where there are contrasts, ``contrasts.png``."""
-    methods(result["methods"], folder / "methods.png")
-    curves(result["methods"], folder / "curves.png")
-    if result["contrasts"]:
-        contrasts(result["contrasts"], folder / "contrasts.png")
+    with plt.rc_context({"text.parse_math": False}):  # a method's name may hold dollars
+        methods(result["methods"], folder / "methods.png")
+        curves(result["methods"], folder / "curves.png")
+        if result["contrasts"]:
+            contrasts(result["contrasts"], folder / "contrasts.png")
+        else:  # an earlier comparison's
+            (folder / "contrasts.png").unlink(missing_ok=True)
 
 
 def methods(rows: list[dict[str, Any]], path: Path) -> None:
@@ -30,7 +33,8 @@ def methods(rows: list[dict[str, Any]], path: Path) -> None:
         axis.plot(
             accuracies, [height] * len(accuracies), "|", color=SECOND, ms=9, label="a run" if not height else None
         )
-        spread = [[row["iqm"] - row["iqm_low"]], [row["iqm_high"] - row["iqm"]]]
+        known = row["iqm_low"] is not None
+        spread = [[row["iqm"] - row["iqm_low"]], [row["iqm_high"] - row["iqm"]]] if known else None
         label = "interquartile mean, 95 % interval" if not height else None
         axis.errorbar(row["iqm"], height, xerr=spread, fmt="o", color=INK, capsize=3, ms=5, label=label)
     axis.set_yticks(range(len(rows)), [row["method"] for row in reversed(rows)])

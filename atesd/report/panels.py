@@ -226,7 +226,11 @@ def difficulty_curves(run: RecordedRun) -> Panel:
     levels = _levels(run.evaluations)
     for place, level in enumerate(levels):
         shade = between("#8ab6dd", "#0d2033", place / max(1, len(levels) - 1))
-        rows = [row["by_difficulty"][level] | {"update": row["update"]} for row in run.evaluations]
+        rows = [
+            row["by_difficulty"][level] | {"update": row["update"]}
+            for row in run.evaluations
+            if level in row["by_difficulty"]  # the few problems asked midway may have none of a rare one
+        ]
         _accuracy_line(drawn, rows, shade, level)
     for trace in drawn.data[::2]:  # a band per line would hide the lines
         trace["visible"] = "legendonly" if len(levels) > 1 else True

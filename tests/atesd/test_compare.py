@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from atesd.budget import Budget
@@ -17,7 +18,7 @@ from atesd.compare import __main__ as comparing
 from atesd.compare.__main__ import CompareConfig, command_line, split
 from atesd.compare.archive import collect
 from atesd.compare.checkpoint_rule import CheckpointRule
-from atesd.compare.pairs import PairedTest
+from atesd.compare.pairs import PairedTest, sign_flip_effect, sign_flip_p, t_effect
 from atesd.compare.table import csv_text, latex, lines
 from atesd.errors import UserError
 
@@ -116,18 +117,80 @@ def test_too_few_seeds_are_warned_of(six_seeds: Path) -> None:
     ]
 
 
+def test_what_so_few_seeds_cannot_find_has_no_size(six_seeds: Path) -> None:
+    five = [six_seeds / method / f"seed={seed}" for method in ("fixed", "opsd") for seed in range(5)]
+    assert compare(config(*five))["contrasts"][0]["detectable"] is None
+    found = compare(config(six_seeds))["contrasts"][0]
+    assert found["detectable"] == pytest.approx(found["sd"] * sign_flip_effect(6, 0.05))
+
+
+@pytest.mark.parametrize(("pairs", "level"), [(6, 0.05), (8, 0.05), (10, 0.05 / 4)])
+def test_an_effect_called_detectable_is_detected_four_times_in_five(pairs: int, level: float) -> None:
+    drawn = np.random.default_rng(1).standard_normal((400, pairs)) + sign_flip_effect(pairs, level)
+    assert np.mean([sign_flip_p(each) <= level for each in drawn]) == pytest.approx(0.8, abs=0.06)
+    assert sign_flip_effect(pairs, level) > t_effect(pairs, level)
+
+
+def test_with_fourteen_pairs_the_sign_flip_test_finds_what_the_t_test_finds() -> None:
+    assert sign_flip_effect(14, 0.05) == pytest.approx(t_effect(14, 0.05), abs=0.02)
+    assert sign_flip_effect(15, 0.05) == t_effect(15, 0.05)
+
+
+def test_gains_that_tie_but_for_their_last_bits_tie() -> None:
+    gains = np.array([1, 10, 22, 27]) / 30 - np.array([2, 8, 24, 26]) / 30
+    assert sign_flip_p(gains) == 1.0  # as of -1, 2, -2, 1, whose sum is 0
+
+
+def test_a_t_test_of_equal_gains_is_warned_of(tmp_path: Path) -> None:
+    for seed, right in enumerate((6, 7, 8)):
+        write_run(tmp_path / f"a/{seed}", [[], [], first(right)], seed, method="a")
+        write_run(tmp_path / f"b/{seed}", [[], [], first(right - 1)], seed, method="b")
+    result = compare(config(tmp_path, reference="b", test=PairedTest.t))
+    assert (result["contrasts"][0]["sd"], result["contrasts"][0]["detectable"]) == (0.0, None)
+    assert result["warnings"] == ["a - b: all 3 pairs gained the same, of which the t test's p says nothing"]
+
+
 def test_seeds_without_a_partner_are_named(six_seeds: Path) -> None:
     runs = [six_seeds / "fixed", *(six_seeds / f"opsd/seed={seed}" for seed in range(1, 6))]
     result = compare(config(*runs))
     assert result["contrasts"][0]["seeds"] == [1, 2, 3, 4, 5]
     assert "fixed - opsd: seeds without a partner left out: [0]" in result["warnings"]
+    assert "P(fixed > opsd) is of the 5 of 6 runs that have a partner" in result["warnings"]
+
+
+def test_only_contrasts_that_holm_can_never_accept_are_called_hopeless(six_seeds: Path) -> None:
+    for seed in range(7):
+        write_run(six_seeds / f"sft/{seed}", [[], [], first(4)], seed, method="sft")
+        write_run(six_seeds / f"rft/{seed}", [[], [], first(3)], seed, method="rft")
+    result = compare(config(six_seeds, contrasts=["fixed-opsd", "rft-sft"]))
+    assert [row["p_holm"] for row in result["contrasts"]] == [2 / 64, 2 * 2 / 128]  # significant, both
+    assert not any("too few" in warning for warning in result["warnings"])
+
+
+def test_a_contrast_declared_twice_is_refused(six_seeds: Path) -> None:
+    with pytest.raises(UserError, match=r"contrasts=opsd-fixed is declared twice"):
+        compare(config(six_seeds, contrasts=["fixed-opsd", "opsd-fixed"]))
+
+
+def test_runs_without_a_problem_in_common_are_compared_if_they_must(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        write_run(tmp_path / f"a/{seed}", [[], [], first(6)], seed, method="a")
+        write_run(tmp_path / f"b/{seed}", [[], [], first(5)], seed, method="b")
+        verdicts = tmp_path / f"b/{seed}/verdicts.jsonl"
+        rows = [json.loads(line) for line in verdicts.read_text().splitlines()]
+        other = [row | {key: [f"other {p}" for p in row[key]] for key in ("right", "wrong")} for row in rows]
+        verdicts.write_text("".join(json.dumps(row) + "\n" for row in other))
+    result = compare(config(tmp_path, reference="b", allow_different=True))
+    assert result["contrasts"][0]["by_problem"] is None
+    assert "a - b: no problem in common" in result["warnings"]
 
 
 def test_one_run_has_no_interval_and_no_test(tmp_path: Path) -> None:
     write_run(tmp_path / "a", [[], [], first(6)], method="a")
     write_run(tmp_path / "b", [[], [], first(5)], method="b")
     result = compare(config(tmp_path, reference="b"))
-    assert {result["methods"][0][key] for key in ("sd", "low", "high")} == {None}
+    assert {result["methods"][0][key] for key in ("sd", "low", "high", "iqm_low", "iqm_high")} == {None}
+    write(result, tmp_path / "compared")
     assert (result["contrasts"][0]["p"], result["contrasts"][0]["detectable"]) == (1.0, None)
     assert "\n".join(lines(result))
 
