@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
 from atesd.arguments import nested
 from atesd.errors import UserError
@@ -18,6 +19,9 @@ from atesd.statistics import Values
 
 Row = dict[str, Any]
 LOGS = ("metrics", "decisions", "evaluations", "verdicts", "rollouts")
+# What pages and comparisons read of config.yaml, and of the summary of a complete run.
+SECTIONS = ("baseline", "controller", "data", "env", "model", "seed")
+ENTRIES = ("commit", "method", "seconds", "seed", "updates")
 
 
 class Unusable(UserError):
@@ -123,11 +127,29 @@ def read(folder: Path) -> RecordedRun:
     summary = read_summary(folder)
     if not (folder / "config.yaml").is_file():
         raise Unusable(folder, "config.yaml is missing")
-    settings = (folder / "config.yaml").read_text()
+    settings = _text(folder, "config.yaml")
     logs = {name: _rows(folder, f"{name}.jsonl") for name in LOGS}
-    run = RecordedRun(folder, bool(summary.get("complete")), settings, nested(settings), summary, **logs)
+    run = RecordedRun(folder, bool(summary.get("complete")), settings, _config(folder, settings), summary, **logs)
     _check(run)
     return run
+
+
+def _text(folder: Path, file: str) -> str:
+    try:
+        return (folder / file).read_text()
+    except UnicodeDecodeError as error:
+        raise Unusable(folder, f"{file} is damaged ({error})") from error
+
+
+def _config(folder: Path, settings: str) -> Row:
+    try:
+        config = nested(settings)
+    except yaml.YAMLError as error:
+        raise Unusable(folder, f"config.yaml is damaged ({' '.join(str(error).split())})") from error
+    missing = [key for key in SECTIONS if not isinstance(config, dict) or key not in config]
+    if missing:
+        raise Unusable(folder, f"config.yaml is damaged: it has no {missing[0]}")
+    return dict(config)
 
 
 def read_summary(folder: Path) -> Row:
@@ -139,31 +161,37 @@ def read_summary(folder: Path) -> Row:
     if not (folder / "summary.json").is_file():
         raise Unusable(folder, "summary.json is missing")
     try:
-        summary: Row = json.loads((folder / "summary.json").read_text())
+        summary = json.loads(_text(folder, "summary.json"))
     except json.JSONDecodeError as error:
         raise Unusable(folder, f"summary.json is damaged ({error})") from error
+    needed = ENTRIES if isinstance(summary, dict) and summary.get("complete") else ()
+    missing = [key for key in needed if key not in summary]
+    if missing or not isinstance(summary, dict):
+        raise Unusable(folder, f"summary.json is damaged: it has no {missing[0] if missing else 'entry'}")
     return summary
 
 
 def _rows(folder: Path, log: str) -> list[Row]:
     """Return the rows of a log; a run that made no such rows has none."""
-    lines = (folder / log).read_text().split("\n") if (folder / log).is_file() else [""]
+    lines = _text(folder, log).split("\n") if (folder / log).is_file() else [""]
     if lines.pop():
         raise Unusable(folder, f"{log} is cut off: row {len(lines) + 1} has no end")
     try:
         rows: list[Row] = json.loads(f"[{','.join(lines)}]")  # a call per row takes half as long again
     except json.JSONDecodeError:
         rows = []
-    if len(rows) == len(lines):
+    if len(rows) == len(lines) and all(isinstance(row, dict) for row in rows):
         return rows
     return [_row(folder, log, number, line) for number, line in enumerate(lines, 1)]
 
 
 def _row(folder: Path, log: str, number: int, line: str) -> Row:
     try:
-        row: Row = json.loads(line)
+        row = json.loads(line)
     except json.JSONDecodeError as error:
         raise Unusable(folder, f"{log} is damaged in row {number} ({error})") from error
+    if not isinstance(row, dict):
+        raise Unusable(folder, f"{log} is damaged in row {number}: {line!r} is no object")
     return row
 
 
@@ -181,6 +209,10 @@ def _check(run: RecordedRun) -> None:
     _holds(run, "decisions.jsonl", len(run.decisions), f"{windows} decisions", windows)
     last = run.evaluations[-1]["update"]
     _holds(run, "evaluations.jsonl", last, f"the evaluation after update {updates}", updates)
+    if run.verdicts:  # which runs of an older version did not keep
+        asked = [(row["update"], row["problems"]) for row in run.evaluations]
+        if [(row["update"], len(row["right"]) + len(row["wrong"])) for row in run.verdicts] != asked:
+            raise Unusable(run.folder, "verdicts.jsonl does not hold the problems of every evaluation")
 
 
 def _holds(run: RecordedRun, log: str, found: int, what: str, expected: int) -> None:

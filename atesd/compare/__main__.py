@@ -2,9 +2,9 @@
 
 ``compare.json`` holds everything: a row per method over its seeds (``methods``), a row per declared contrast
 (``contrasts``), the runs left out and why (``excluded``), what the comparison matched, and what to beware of
-(``warnings``). ``compare.csv`` and ``compare.tex`` hold the table, ``*.png`` and ``report.html`` show it. Runs that
-differ in task, evaluation set, budget or code are refused, unless ``--allow-different``. Runs without an update are of
-the base model: they are named so (``bases``) and held to no budget.
+(``warnings``). ``compare.csv``, ``contrasts.csv`` and ``compare.tex`` hold the tables, ``*.png`` and ``report.html``
+show it. Runs that differ in task, evaluation set, budget or code are refused, unless ``--allow-different``. Runs
+without an update are of the base model: they are named so (``bases``) and held to no budget.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ def _different(found: Sequence[Difference]) -> list[str]:
 
 
 def write(result: dict[str, Any], runs: Sequence[Finished], folder: Path) -> None:
-    """Write ``compare.json``, ``compare.csv``, ``compare.tex``, figures and ``report.html``.
+    """Write ``compare.json``, ``compare.csv``, ``contrasts.csv``, ``compare.tex``, figures and ``report.html``.
 
     Raises:
         UserError: the folder holds something that is no comparison.
@@ -161,6 +161,7 @@ def write(result: dict[str, Any], runs: Sequence[Finished], folder: Path) -> Non
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "compare.json").write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
     (folder / "compare.csv").write_text(compare_table.csv_text(result))
+    (folder / "contrasts.csv").write_text(compare_table.contrasts_csv(result))
     (folder / "compare.tex").write_text(compare_table.latex(result))
     from atesd.compare import figures as compare_figures
     from atesd.compare import page as compare_page

@@ -109,10 +109,14 @@ def expand(path: Path) -> list[Path]:
 
 
 def _below(path: Path) -> Iterator[str]:
-    for folder, inner, files in os.walk(path):
-        if set(files) & set(RUN_FILES):
+    seen = set()
+    for folder, inner, files in os.walk(path, followlinks=True):
+        if (real := os.path.realpath(folder)) in seen:  # a link to a folder above
+            inner.clear()
+        elif set(files) & set(RUN_FILES):
             inner.clear()  # a run holds no runs
             yield folder
+        seen.add(real)
 
 
 def read_complete(folder: Path) -> RecordedRun:

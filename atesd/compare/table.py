@@ -21,6 +21,7 @@ COLUMNS: tuple[str, ...] = (
     "probability_of_improvement",
 )
 COLUMNS += ("probability_of_improvement_low", "probability_of_improvement_high")
+CONTRAST = ("a", "b", "n", "mean", "sd", "low", "high", "test", "p", "p_holm", "detectable")
 AGAINST = ("gain", "gain_low", "gain_high", "p", "p_holm", "detectable")
 
 
@@ -56,6 +57,8 @@ def lines(result: Row) -> Iterator[str]:
         yield ""
         yield from contrasts(result["contrasts"])
     yield ""
+    if result["excluded"]:
+        yield left_out(result)
     yield from (f"left out: {row['run']}: {row['reason']}" for row in result["excluded"])
     yield from (f"warning: {warning}" for warning in result["warnings"])
 
@@ -69,8 +72,18 @@ def base_notes(result: Row) -> list[str]:
     return [f"{name} is the untrained model, held to no budget" for name in result["bases"]]
 
 
+def left_out(result: Row) -> str:
+    """Return how many runs are not in the comparison.
+
+    >>> left_out({"excluded": [{}], "methods": [{"n": 5}, {"n": 4}]})
+    '1 of 10 runs left out'
+    """
+    count = len(result["excluded"])
+    return f"{count} of {count + sum(row['n'] for row in result['methods'])} runs left out"
+
+
 def contrasts(rows: list[Row]) -> Iterator[str]:
-    """Yield the table of contrasts; ``detect`` is the smallest difference the design would have found with power .8."""
+    """Yield the table of contrasts; ``detect`` is the smallest difference the test would have found with power .8."""
     width = max(len("contrast"), *(len(row["contrast"]) for row in rows))
     heads = (
         f"{'n':>3}  {'gain':>6}  {'95 % interval':<18}{'p':>7}  {'Holm':>7}  {'detect':>6}  by problem: p, won, lost"
@@ -105,8 +118,17 @@ def csv_text(result: Row) -> str:
     return text.getvalue()
 
 
+def contrasts_csv(result: Row) -> str:
+    """Return every declared contrast as CSV, also those that are not against the reference."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, CONTRAST, lineterminator="\n", extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(result["contrasts"])
+    return text.getvalue()
+
+
 def latex(result: Row) -> str:
-    """Return the table for LaTeX with booktabs, accuracies in %."""
+    """Return the table for LaTeX with booktabs, accuracies in %; a second one where it has no place for a contrast."""
     heads = r"Method & $n$ & Accuracy (\%) & 95\,\% interval & IQM (\%) & Gain & $p_\mathrm{Holm}$ \\"
     rows = [latex_row(row) for row in table(result)]
     note = "Reference: {reference}. Matched budget: {budget[matched]}. Checkpoint: {checkpoint_rule}.".format(**result)
@@ -119,7 +141,33 @@ def latex(result: Row) -> str:
         heads,
         r"\midrule",
     ]
-    return "\n".join([*begin, *rows, r"\bottomrule", r"\end{tabular}"]) + "\n"
+    told = [*begin, *rows, r"\bottomrule", r"\end{tabular}"]
+    if any(row["b"] != result["reference"] for row in result["contrasts"]):
+        told += latex_contrasts(result["contrasts"])
+    return "\n".join(told) + "\n"
+
+
+def latex_contrasts(rows: list[Row]) -> list[str]:
+    """Return the lines of a table of contrasts, gains in points of accuracy."""
+    body = [
+        f"{escaped(row['a'])} $-$ {escaped(row['b'])} & {row['n']} & ${100 * row['mean']:+.1f}$ & "
+        rf"{_percent(row)} & {row['p']:.3f} & {row['p_holm']:.3f} \\"
+        for row in rows
+    ]
+    heads = r"Contrast & pairs & Gain & 95\,\% interval & $p$ & $p_\mathrm{Holm}$ \\"
+    return [
+        r"\begin{tabular}{lrrrrr}",
+        r"\toprule",
+        heads,
+        r"\midrule",
+        *body,
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+
+
+def _percent(row: Row) -> str:
+    return "--" if row["low"] is None else f"[{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
 
 
 def latex_row(row: Row) -> str:
@@ -130,11 +178,10 @@ def latex_row(row: Row) -> str:
     'a\\\\_b & 2 & $50.0 \\\\pm 10.0$ & -- & 50.0 & -- & -- \\\\\\\\'
     """
     spread = "" if row["sd"] is None else rf" \pm {100 * row['sd']:.1f}"
-    interval = "--" if row["low"] is None else f"[{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
     gain = f"${100 * row['gain']:+.1f}$" if "gain" in row else "--"
     p_value = f"{row['p_holm']:.3f}" if "gain" in row else "--"
     mean = rf"${100 * row['mean']:.1f}{spread}$"
-    cells = [escaped(row["method"]), str(row["n"]), mean, interval, f"{100 * row['iqm']:.1f}", gain, p_value]
+    cells = [escaped(row["method"]), str(row["n"]), mean, _percent(row), f"{100 * row['iqm']:.1f}", gain, p_value]
     return " & ".join(cells) + r" \\"
 
 

@@ -26,7 +26,7 @@ SEEDS = "the band is the 95 % t-interval over seeds"
 def page(methods: Methods, tables: Sequence[Table]) -> Page:
     """Return the page."""
     runs = [run for found in methods.values() for run in found]
-    panels, left_out, rollouts = [method_table(methods), *map(table_panel, tables)], [], recorded_rollouts(methods)
+    panels, left_out, rollouts = [*map(table_panel, tables), method_table(methods)], [], recorded_rollouts(methods)
     shown = [name for _, name, _ in exposed(methods)]
     panels += [accuracy(methods), final(methods)]
     if shown:
@@ -67,7 +67,11 @@ def tiles(methods: Methods) -> list[Tile]:
     rows = {name: interval(last_accuracies(runs)) for name, runs in methods.items()}
     best = sorted(rows, key=lambda name: -rows[name][0])[:4]
     return [
-        Tile(name, f"{rows[name][0]:.3f}", f"accuracy after training, {told(rows[name])}, n = {len(methods[name])}")
+        Tile(
+            name,
+            f"{rows[name][0]:.3f}",
+            f"accuracy after the last update, {told(rows[name])}, n = {len(methods[name])}",
+        )
         for name in best
     ]
 
@@ -122,7 +126,7 @@ def method_table(methods: Methods) -> Panel:
         cells.append(f"{np.mean(exposures):.2f}" if exposures else "-")
         rows.append([*cells, f"{np.mean(tokens):,.0f}" if tokens else "-"])
     caption = "Shares of evaluation problems, means over seeds; the interval is Student's t over seeds."
-    return table_panel(Table("Methods", caption, heads, rows))
+    return table_panel(Table("After the last update", caption, heads, rows))
 
 
 def line(drawn: Figure, place: int, name: str, x: Sequence[float], values_SN: Values, **trace: Any) -> None:

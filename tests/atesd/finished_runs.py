@@ -30,7 +30,7 @@ def write_run(
         settings, summary: changes to either file; a dotted key reaches into a section.
     """
     folder.mkdir(parents=True)
-    config: dict[str, Any] = {"seed": seed, "output_dir": str(folder), "model": {"name": "tiny"}}
+    config: dict[str, Any] = {"seed": seed, "output_dir": str(folder), "model": {"name": "tiny"}, "baseline": None}
     config |= {"data": {"name": "arithmetic"}, "controller": {"name": method, "exposure": exposure}}
     config |= {"train": {"updates": UPDATES, "learning_rate": 0.001}, "eval": {"every": 2}, "tracker": {"name": "none"}}
     config |= {"env": {"hold_window": 4, "groups": 1}}

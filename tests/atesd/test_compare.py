@@ -19,7 +19,7 @@ from atesd.compare.__main__ import CompareConfig, command_line, split
 from atesd.compare.archive import collect
 from atesd.compare.checkpoint_rule import CheckpointRule
 from atesd.compare.pairs import PairedTest, sign_flip_effect, sign_flip_p, t_effect
-from atesd.compare.table import csv_text, latex, lines
+from atesd.compare.table import contrasts_csv, csv_text, latex, lines
 from atesd.errors import UserError
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -315,13 +315,35 @@ def lose_a_row(run: Path) -> None:
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
 
 
+def lose_an_entry(run: Path, entry: str) -> None:
+    summary = json.loads((run / "summary.json").read_text())
+    del summary[entry]
+    (run / "summary.json").write_text(json.dumps(summary))
+
+
+def lose_a_verdict(run: Path) -> None:
+    path = run / "verdicts.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+
+
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
         (lambda run: (run / "summary.json").write_text('{"complete": false}'), "still going, or stopped"),
         (lambda run: (run / "summary.json").unlink(), "summary.json is missing"),
         (lambda run: (run / "summary.json").write_text('{"comp'), "summary.json is damaged"),
+        (lambda run: (run / "summary.json").write_text("[]"), "summary.json is damaged"),
+        (lambda run: lose_an_entry(run, "commit"), "summary.json is damaged: it has no commit"),
         (lambda run: (run / "config.yaml").unlink(), "config.yaml is missing"),
+        (lambda run: (run / "config.yaml").write_text("a: ["), "config.yaml is damaged (while parsing"),
+        (lambda run: (run / "config.yaml").write_text(""), "config.yaml is damaged: it has no baseline"),
+        (lambda run: (run / "config.yaml").write_bytes(b"\xff"), "config.yaml is damaged ('utf-8' codec"),
+        (
+            lambda run: (run / "metrics.jsonl").write_text("7\n" * 4),
+            "metrics.jsonl is damaged in row 1: '7' is no object",
+        ),
+        (lambda run: (run / "decisions.jsonl").write_bytes(b"\xff\n"), "decisions.jsonl is damaged ('utf-8' codec"),
+        (lose_a_verdict, "verdicts.jsonl does not hold the problems of every evaluation"),
         (damage_last_row, "metrics.jsonl is cut off: row 4 has no end"),
         (damage_a_row, "metrics.jsonl is damaged in row 2"),
         (lose_a_row, "metrics.jsonl does not hold 4 student updates but ends at 3"),
@@ -411,15 +433,55 @@ def test_files_hold_the_table(six_seeds: Path, tmp_path: Path) -> None:
     write(result, tmp_path / "out")
     write(result, tmp_path / "out")  # an earlier comparison is replaced
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        *("compare.json", "compare.csv", "compare.tex"),
+        *("compare.json", "compare.csv", "contrasts.csv", "compare.tex"),
         *("methods.png", "curves.png", "contrasts.png", "report.html"),
     }
     assert json.loads((tmp_path / "out" / "compare.json").read_text()) == result
     rows = list(csv.DictReader(csv_text(result).splitlines()))
     assert [(row["method"], row["n"], row["p"]) for row in rows] == [("fixed", "6", "0.03125"), ("opsd", "6", "")]
     assert r"fixed & 6 & $66.7 \pm 8.2$ & [58.1, 75.2] & 65.0 & $+16.7$ & 0.031 \\" in latex(result)
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert all(word in page for word in ("checkpoint_rule=last", "matched updates (4 to 4)", ">0.650<", ">1.00<"))
     with pytest.raises(UserError, match="exists and holds no comparison"):
         write(result, six_seeds / "fixed")
+
+
+def test_a_contrast_that_is_not_against_the_reference_is_written_too(six_seeds: Path, tmp_path: Path) -> None:
+    result = compare(config(six_seeds, contrasts=["opsd-fixed"]))
+    (row,) = csv.DictReader(contrasts_csv(result).splitlines())
+    assert (row["a"], row["b"], row["n"], row["p"]) == ("opsd", "fixed", "6", "0.03125")
+    assert r"opsd $-$ fixed & 6 & $-16.7$ & [-25.2, -8.1] & 0.031 & 0.031 \\" in latex(result)
+    assert latex(compare(config(six_seeds))).count("tabular") == 2  # of which the table of methods has room
+    write(compare(config(six_seeds / "opsd")), tmp_path / "out")
+    assert not (tmp_path / "out/contrasts.png").exists()
+
+
+def test_the_page_judges_as_the_contrasts_do(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        write_run(tmp_path / f"fixed/{seed}", [[], first(4), first(9)], seed, nll=(0.4, 0.1, 0.2, 0.3))
+        write_run(tmp_path / f"opsd/{seed}", [[], first(4), first(2)], seed, method="opsd", nll=(0.4, 0.1, 0.2, 0.3))
+    write(compare(config(tmp_path, checkpoint_rule=CheckpointRule.best_probe)), tmp_path / "out")
+    page = (tmp_path / "out/report.html").read_text()
+    judged = page[page.index("Judged") : page.index("Contrasts")]
+    assert "checkpoint_rule=best_probe" in judged
+    assert judged.count(">1.000<") >= 2  # both, after update 2
+    assert page.index("After the last update") > page.index("Judged")
+
+
+def test_links_to_runs_are_followed_and_those_that_lead_back_are_not(tmp_path: Path) -> None:
+    write_run(tmp_path / "elsewhere/a", [[], [], first(6)])
+    write_run(tmp_path / "runs/b", [[], [], first(6)], seed=1)
+    (tmp_path / "runs/a").symlink_to(tmp_path / "elsewhere/a")
+    (tmp_path / "runs/up").symlink_to(tmp_path / "runs")
+    runs, excluded = collect([tmp_path / "runs"])
+    assert [run.seed for run in runs] == [0, 1]
+    assert excluded == []
+
+
+def test_a_name_with_dollars_is_drawn(six_seeds: Path, tmp_path: Path) -> None:
+    for seed in range(2):
+        write_run(tmp_path / f"runs/{seed}", [[], [], first(6)], seed, method="cost $x_{$")
+    write(compare(config(tmp_path / "runs")), tmp_path / "out")
 
 
 def test_a_sweep_of_surrogates_is_compared_by_one_command(python: Python, tmp_path: Path) -> None:
