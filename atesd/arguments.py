@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import fields
 from typing import Any, TypeVar
 
 import yaml
@@ -13,6 +15,8 @@ from omegaconf.errors import OmegaConfBaseException
 from atesd.errors import UserError
 
 _Settings = TypeVar("_Settings")
+INTERRUPTED = 130  # as a shell reports Ctrl-C
+HELP = ("--help", "-h")
 
 
 def settings(schema: type[_Settings], given: DictConfig) -> _Settings:
@@ -21,6 +25,12 @@ def settings(schema: type[_Settings], given: DictConfig) -> _Settings:
     Raises:
         UserError: a key or value does not fit, or a setting without default is missing.
     """
+    if any(key in given for key in HELP):
+        print(inspect.cleandoc(schema.__doc__ or ""))
+        sys.exit(0)
+    known = [each.name for each in fields(schema)]  # type: ignore[arg-type]
+    if unknown := [str(key) for key in given if key not in known]:
+        raise UserError(f"{unknown[0]} is no setting; settings: {', '.join(known)}; --help says what they mean")
     try:
         merged = OmegaConf.merge(OmegaConf.structured(schema), given)
         if missing := sorted(OmegaConf.missing_keys(merged)):
@@ -30,6 +40,21 @@ def settings(schema: type[_Settings], given: DictConfig) -> _Settings:
         raise UserError(" ".join(str(error).split())) from error
     assert isinstance(made, schema)
     return made
+
+
+def dotlist(words: Sequence[str]) -> DictConfig:
+    """Return the settings of ``key=value`` words.
+
+    Raises:
+        UserError: a value is no YAML.
+    """
+    for word in words:
+        try:
+            OmegaConf.from_dotlist([word])
+        except yaml.YAMLError as error:
+            reason = " ".join(str(error).split())
+            raise UserError(f"{word} is not read ({reason}); quote a name that holds brackets or commas") from error
+    return OmegaConf.from_dotlist(list(words))
 
 
 def flat(text: str) -> dict[str, Any]:
@@ -56,8 +81,11 @@ def dotted(settings: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def run_main(main: Callable[[], None]) -> None:
-    """Run an entry point; what the user got wrong ends it with one line and exit code 1."""
+    """Run an entry point; what the user got wrong, and Ctrl-C, end it with one line."""
     try:
         main()
     except UserError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(INTERRUPTED)

@@ -6,12 +6,11 @@ as the file's quantisation left them; the folder holds them in fp32.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from omegaconf import OmegaConf
-
-from atesd.arguments import run_main, settings
+from atesd.arguments import dotlist, run_main, settings
 from atesd.logbook import refuse_existing
 from atesd.models import HfConfig
 
@@ -43,7 +42,7 @@ def convert(given: ConvertConfig) -> None:
 
 def main() -> None:
     """Read the settings from the command line and convert."""
-    convert(settings(ConvertConfig, OmegaConf.from_cli()))
+    convert(settings(ConvertConfig, dotlist(sys.argv[1:])))
 
 
 if __name__ == "__main__":

@@ -13,9 +13,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 import atesd
 from atesd.arguments import flat
 from atesd.errors import UserError
+from atesd.folders import held, make
 from atesd.interfaces import State
 
 LOGS = ("metrics.jsonl", "decisions.jsonl", "evaluations.jsonl", "verdicts.jsonl", "rollouts.jsonl")
@@ -40,7 +43,7 @@ class Logbook:
         if not self.writes:
             return
         refuse_existing(self.folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make(self.folder)
         (self.folder / "config.yaml").write_text(config)
         self.summarise({"complete": False})
 
@@ -106,22 +109,37 @@ class Logbook:
 
 
 def read_summary(folder: Path) -> dict[str, Any]:
-    """Return a run's summary; a folder without one has an empty summary."""
+    """Return a run's summary; a folder without one has an empty summary.
+
+    Raises:
+        UserError: it is damaged.
+    """
     path = folder / "summary.json"
-    summary: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    try:
+        summary: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path} is damaged ({error}); put it back or start a new run") from error
     return summary
 
 
 def changed(folder: Path, settings: str) -> dict[str, tuple[Any, Any]]:
-    """Return the settings, old and new, in which a run differs from those given as YAML, the free ones aside."""
-    old, new = (flat(text) for text in ((folder / "config.yaml").read_text(), settings))
+    """Return the settings, old and new, in which a run differs from those given as YAML, the free ones aside.
+
+    Raises:
+        UserError: the run's are damaged.
+    """
+    try:
+        old, new = (flat(text) for text in ((folder / "config.yaml").read_text(), settings))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{folder / 'config.yaml'} is damaged ({reason}); put it back or start a new run") from error
     keys = [key for key in sorted(old | new) if not key.startswith(FREE)]
     return {key: (old.get(key), new.get(key)) for key in keys if old.get(key) != new.get(key)}
 
 
 def refuse_existing(folder: Path) -> None:
     """Raise ``UserError`` if the folder holds anything."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if held(folder):
         raise UserError(
             f"output_dir={folder} exists and is never overwritten; choose another, remove it, or go on with resume=true"
         )

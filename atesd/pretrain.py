@@ -14,15 +14,15 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
-from omegaconf import OmegaConf
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from atesd.arguments import run_main, settings
+from atesd.arguments import dotlist, run_main, settings
 from atesd.errors import UserError
 from atesd.exposure import reveal
 from atesd.losses import token_log_probs
@@ -146,7 +146,7 @@ def pretrain(config: PretrainConfig) -> None:
 
 def main() -> None:
     """Read ``key=value`` settings from the command line."""
-    pretrain(settings(PretrainConfig, OmegaConf.from_cli()))
+    pretrain(settings(PretrainConfig, dotlist(sys.argv[1:])))
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ import controllers
 from atesd.arguments import flat
 from atesd.config import RunConfig
 from atesd.errors import UserError
+from atesd.folders import held
 from atesd.interfaces import Controller, Setting
 from atesd.logbook import Logbook, changed, read_summary, refuse_existing
 from atesd.observation import NAMES
@@ -43,7 +44,7 @@ from atesd.trackers import Tracker
 from controllers.fixed import Fixed
 
 STOPPED_EXIT_CODE = 143
-LAUNCHERS = 'launch=ray needs pip install "atesd[ray]", and launch=slurm "atesd[slurm]"'
+LAUNCHERS = "launch=ray needs pip install -e '.[ray]', and launch=slurm '.[slurm]'"
 
 
 def method(run: RunConfig, setting: Setting) -> tuple[str, Any, list[Controller], int]:
@@ -105,7 +106,10 @@ def refuse_changed(folder: Path, settings: str) -> None:
         raise UserError(f"resume=true, but output_dir={folder} holds no run; leave resume out to start one")
     if found := changed(folder, settings):
         differences = ", ".join(f"{key} was {old} and is {new}" for key, (old, new) in found.items())
-        raise UserError(f"resume=true with other settings than the run in {folder}: {differences}; use the old ones")
+        raise UserError(
+            f"output_dir={folder} holds a run of other settings, which cannot be gone on with: {differences}; use the "
+            "old ones, or another output_dir=…"
+        )
 
 
 def refuse_two_methods(settings: DictConfig) -> None:
@@ -140,15 +144,16 @@ def _run(settings: DictConfig) -> None:
     try:
         refuse_two_methods(settings)
         run = checked(settings)
-        if sweeping() and Path(run.output_dir).exists():
-            run.resume = True  # a sweep that is started again goes on where it stopped
+        if sweeping():  # one that is started again goes on where it stopped
+            run.resume = held(Path(run.output_dir))
         play(run, OmegaConf.to_yaml(settings, resolve=True))
     except UserError as error:
         if sweeping():
             raise  # the other runs go on (atesd.sweep)
         sys.exit(f"error: {error}")
     except Stopped:
-        print("stopped; go on with the same command and resume=true", file=sys.stderr)
+        how = "the same command" if sweeping() else "the same command and resume=true"
+        print(f"stopped; go on with {how}", file=sys.stderr)
         sys.exit(STOPPED_EXIT_CODE)
 
 

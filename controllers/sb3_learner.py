@@ -164,7 +164,7 @@ class Learner:
         with torch.random.fork_rng(), self.randomness:  # the former for accelerators, which SB3 seeds too
             self.model = recipe.model(DummyVecEnv([lambda: env]), sizes, seed)
         self.thread = threading.Thread(target=_learn, args=(self.model, env, windows), daemon=True, name="sb3")
-        self.close = weakref.finalize(self, self.meeting.close)
+        self.close = weakref.finalize(self, _end, self.meeting, self.thread)
 
     def act(self, moment: Moment) -> Draw:
         """Hand over a moment, let SB3 learn, and return its next action.
@@ -191,6 +191,13 @@ def _learn(model: Any, env: MeetingEnv, windows: int) -> None:
         pass
     except BaseException as error:
         env.meeting.actions.put(error)
+
+
+def _end(meeting: Meeting, thread: threading.Thread) -> None:
+    """Let the helper thread end, and wait for it: one that the interpreter's own end meets within torch aborts it."""
+    meeting.close()
+    if thread.ident and thread is not threading.current_thread():
+        thread.join()
 
 
 def spaces(observation_size: int, levels: int | None) -> tuple[gymnasium.Space[Any], gymnasium.Space[Any]]:

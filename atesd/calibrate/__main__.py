@@ -33,11 +33,12 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
-from atesd.arguments import run_main, settings
+from atesd.arguments import HELP, dotlist, run_main, settings
 from atesd.calibrate import candidates
 from atesd.calibrate.calibration import Calibration, Sweep, calibrated
 from atesd.calibrate.recordings import sweep
 from atesd.errors import UserError
+from atesd.folders import claim
 from atesd.run import quiet  # which also registers the parts that runs are made of
 from atesd.surrogate.law import NULL, best_fixed, optimum
 
@@ -82,7 +83,7 @@ def calibrate(config: CalibrateConfig, folders: Sequence[Path]) -> dict[str, Any
     best = min(tried, key=lambda each: each.held_out_error())
     result = report(config, tried, best, resamples(config, best))
     folder = Path(config.output_dir)
-    folder.mkdir(parents=True, exist_ok=True)
+    claim(folder, "calibration.json")
     (folder / "calibration.json").write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
     from atesd.calibrate import figure as calibration_figure
 
@@ -224,8 +225,9 @@ def arguments(words: Sequence[str]) -> tuple[list[Path], DictConfig]:
     A folder's name may hold ``=``, as those of sweeps do: what exists as a folder, or has a slash before its first
     ``=``, or none, is a run.
     """
-    runs = [word for word in words if Path(word).is_dir() or "=" not in word.partition("/")[0]]
-    given = OmegaConf.from_cli([word for word in words if word not in runs])
+    named = [word for word in words if word not in HELP]
+    runs = [word for word in named if Path(word).is_dir() or "=" not in word.partition("/")[0]]
+    given = dotlist([word for word in words if word not in runs])
     if OmegaConf.is_list(given.get("families")):  # YAML reads the family null as nothing
         given.families = [NULL if name is None else name for name in given.families]
     return [Path(word) for word in runs], given

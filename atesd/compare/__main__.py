@@ -18,7 +18,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from atesd.arguments import run_main, settings
+from atesd.arguments import HELP, dotlist, run_main, settings
 from atesd.budget import Budget
 from atesd.compare import table as compare_table
 from atesd.compare.archive import Finished, collect
@@ -27,6 +27,7 @@ from atesd.compare.comparison import LEVEL, Plan, Row, by_method, contrast_rows,
 from atesd.compare.differences import Difference, counted, differences, evaluation_set, sentence
 from atesd.compare.pairs import PairedTest
 from atesd.errors import UserError
+from atesd.folders import claim
 
 # The method that others are measured against where the command names none: the paper's own baseline.
 REFERENCE = "opsd"
@@ -156,9 +157,7 @@ def write(result: dict[str, Any], runs: Sequence[Finished], folder: Path) -> Non
     Raises:
         UserError: the folder holds something that is no comparison.
     """
-    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / "compare.json").exists())):
-        raise UserError(f"output_dir={folder} exists and holds no comparison; choose another or remove it")
-    folder.mkdir(parents=True, exist_ok=True)
+    claim(folder, "compare.json")
     (folder / "compare.json").write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
     (folder / "compare.csv").write_text(compare_table.csv_text(result))
     (folder / "contrasts.csv").write_text(compare_table.contrasts_csv(result))
@@ -177,11 +176,12 @@ def command_line(arguments: Sequence[str]) -> CompareConfig:
     """
     keys = {each.name for each in fields(CompareConfig)} - {"runs"}
     given = [argument for argument in arguments if argument.partition("=")[0] in keys]
-    paths = [argument for argument in arguments if argument not in given and argument != FLAG]
+    paths = [argument for argument in arguments if argument not in (*given, FLAG, *HELP)]
     for path in paths:
         if not Path(path).is_dir():
             raise UserError(f"{path} is neither a folder nor a setting; settings: {', '.join(sorted(keys))}, {FLAG}")
-    chosen = OmegaConf.from_dotlist(given)
+    chosen = dotlist(given)
+    chosen.merge_with({key: True for key in HELP if key in arguments})
     chosen.merge_with({"runs": paths} | ({"allow_different": True} if FLAG in arguments else {}))
     return settings(CompareConfig, chosen)
 

@@ -20,8 +20,9 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 import controllers as controllers
-from atesd.arguments import run_main, settings
+from atesd.arguments import dotlist, run_main, settings
 from atesd.errors import UserError
+from atesd.folders import claim
 from atesd.league.rounds import Block, Entry, entry, play, played, unset, with_twins
 from atesd.league.standings import REFERENCE, alarm, table
 from atesd.registry import names
@@ -108,7 +109,8 @@ def league(config: LeagueConfig) -> dict[str, Any]:
     """
     folder, entries = Path(config.output_dir), config.entries()
     blocks = folder / "blocks"
-    blocks.mkdir(parents=True, exist_ok=True)
+    claim(folder, "league.json", "blocks")
+    blocks.mkdir(exist_ok=True)
     play_missing(config, blocks)
     games = [found for block in config.blocks() if (found := played(block, blocks)) is not None]
     rows = [row for game in games for row in game["rows"]]
@@ -175,7 +177,7 @@ def lines(result: dict[str, Any]) -> Iterator[str]:
 
 def command_line() -> DictConfig:
     """Return the settings of the command line, where YAML reads the family ``null`` as nothing."""
-    given = OmegaConf.from_cli()
+    given = dotlist(sys.argv[1:])
     if OmegaConf.is_list(given.get("families")):
         given.families = [NULL if name is None else name for name in given.families]
     return given

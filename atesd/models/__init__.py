@@ -213,6 +213,11 @@ class EmbeddedConfig(ModelConfig):
 
     path: str = ""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.path:
+            raise UserError(f"model={self.name} comes with its weights, got model.path={self.path}; take model=folder")
+
     def folder(self) -> Path:
         return EMBEDDED / self.name
 

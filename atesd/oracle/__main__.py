@@ -26,9 +26,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from omegaconf import OmegaConf
 
-from atesd.arguments import run_main, settings
+from atesd.arguments import dotlist, run_main, settings
 from atesd.errors import UserError
 from atesd.exposure import checked
+from atesd.folders import claim
 from atesd.oracle import fork, retrace
 from atesd.oracle.agreement import agreement
 from atesd.oracle.retrace import Record
@@ -135,7 +136,8 @@ def oracle(config: OracleConfig) -> dict[str, Any]:
                 "a fork plays; lower lookahead or leave the run out"
             )
     folder = Path(config.output_dir)
-    (folder / "states").mkdir(parents=True, exist_ok=True)
+    claim(folder, "oracle.json", "states")
+    (folder / "states").mkdir(exist_ok=True)
     for record in records:
         measure_missing(config, record)
     states = [
@@ -269,7 +271,7 @@ def lines(result: dict[str, Any]) -> Iterator[str]:
 
 def main() -> None:
     """Read ``key=value`` settings from the command line."""
-    config = settings(OracleConfig, OmegaConf.from_cli())
+    config = settings(OracleConfig, dotlist(sys.argv[1:]))
     quiet()
     for line in lines(oracle(config)):
         print(line)

@@ -120,6 +120,12 @@ class CollectionConfig(Config):
             re.compile(self.step_pattern)
         except re.error as error:
             raise UserError(f"data.step_pattern={self.step_pattern!r} is not a regular expression: {error}") from None
+        if self.answer_marker and self.columns.answer:
+            raise UserError(
+                f"data.answer_marker={self.answer_marker} takes the answer out of the reference, and "
+                f"data.columns.answer={self.columns.answer} out of a column of its own; add data.columns.answer= to "
+                "the command, or leave the marker out"
+            )
 
     def build(self, seed: int) -> Collection:
         """Return the task to train on.

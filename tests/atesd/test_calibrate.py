@@ -249,7 +249,7 @@ def test_runs_that_make_no_sweep_are_refused(runs: list[Path], tmp_path: Path) -
         (["resamples=5"], "resamples must be at least 20, got 5"),
         (["resample=50"], "resample"),
         ([], "no runs given; add folders"),
-        (["exposure=0/seed=0"], "Key 'exposure' not in"),
+        (["exposure=0/seed=0"], "exposure is no setting; settings: output_dir"),
     ],
 )
 def test_settings_that_are_refused(

@@ -442,7 +442,7 @@ def test_files_hold_the_table(six_seeds: Path, tmp_path: Path) -> None:
     assert r"fixed & 6 & $66.7 \pm 8.2$ & [58.1, 75.2] & 65.0 & $+16.7$ & 0.031 \\" in latex(result)
     page = (tmp_path / "out" / "report.html").read_text()
     assert all(word in page for word in ("checkpoint_rule=last", "matched updates (4 to 4)", ">0.650<", ">1.00<"))
-    with pytest.raises(UserError, match="exists and holds no comparison"):
+    with pytest.raises(UserError, match=r"exists and holds no compare\.json; choose"):
         write(result, six_seeds / "fixed")
 
 

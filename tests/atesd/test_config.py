@@ -11,8 +11,9 @@ import pytest
 from atesd.config import CheckpointConfig, EnvConfig, EvalConfig, RunConfig, TeacherConfig, TrainConfig
 from atesd.distillation import SignalConfig
 from atesd.errors import UserError
-from atesd.models import ModelConfig
+from atesd.models import ModelConfig, TinyConfig
 from atesd.rewards import Kind, RewardConfig
+from atesd.tasks.jsonl import JsonlConfig
 from atesd.training.engine import DeepSpeedConfig
 from baselines.grpo import GrpoConfig
 
@@ -47,6 +48,12 @@ from baselines.grpo import GrpoConfig
         (SignalConfig, {"jsd_weight": 1.0}, r"^signal\.jsd_weight must lie in \(0, 1\), got 1"),
         (DeepSpeedConfig, {"stage": 4}, r"^deepspeed\.stage must be 0, 1, 2 or 3, got 4"),
         (ModelConfig, {"style": "x"}, r"^model\.style='x' is unknown; known: .*testbed"),
+        (TinyConfig, {"name": "tiny", "path": "x"}, r"^model=tiny comes with its weights, got model\.path=x; take mod"),
+        (
+            JsonlConfig,
+            {"answer_marker": "####"},
+            r"^data\.answer_marker=#### takes .* and data\.columns\.answer=answer out of .*; add data\.columns",
+        ),
         (GrpoConfig, {"group_size": 1}, r"^baseline\.group_size must be at least 2, got 1"),
         (RunConfig, {"seed": -1}, r"^seed must be 0 or more, got -1"),
     ],

@@ -245,6 +245,16 @@ def shown(browser: Any, figure: str) -> list[str]:
     return found
 
 
+def test_a_difficulty_that_no_problem_had_midway_is_drawn_where_it_was_asked(run: Path) -> None:
+    path = run / "evaluations.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    rare = sorted(rows[-1]["by_difficulty"])[-1]
+    rows[1]["by_difficulty"].pop(rare)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    lines = [trace for trace in report_panels.difficulty_curves(read(run)).figure.data if trace.get("name") == rare]
+    assert {len(trace["x"]) for trace in lines if trace["mode"] == "lines+markers"} == {len(rows) - 1}
+
+
 @pytest.mark.browser
 def test_the_page_of_a_run_works_in_a_browser(browser: Any, run: Path) -> None:
     from selenium.webdriver.common.by import By

@@ -94,7 +94,7 @@ def test_a_missing_extra_is_named(launch: str, plugin: str, python: Python) -> N
         pytest.skip(f"the extra {launch} is installed")
     done = sweep(python, f"launch={launch}", "seed=0")
     assert done.returncode == 1
-    assert f"atesd[{launch}]" in done.stderr
+    assert f"'.[{launch}]'" in done.stderr
 
 
 def played_elsewhere(python: Python, folder: Path, *launch: str) -> None:

@@ -218,6 +218,16 @@ def test_helper_threads_end_with_their_controllers() -> None:
     assert threading.active_count() == started
 
 
+def test_a_controllers_end_waits_for_its_helper_thread() -> None:
+    """One that still unwinds within torch when the interpreter ends aborts it, and with it a finished run."""
+    controller = build(Algorithm.PPO)
+    play(controller, 3)
+    thread = controller.learner.thread
+    assert thread.is_alive()
+    controller.learner.close()
+    assert not thread.is_alive()
+
+
 def test_other_draws_in_between_change_nothing() -> None:
     alone = play(build(Algorithm.TQC), 12)
     controller = build(Algorithm.TQC)
