@@ -40,6 +40,7 @@ class SurrogateEnv(ExposureEnv):
     def __init__(
         self, family: str = "static", noise: float = 0.01, seed: int = 0, updates: int = 120, hold_window: int = 4
     ) -> None:
+        _refuse_impossible(noise, seed, updates, hold_window)
         self.family = family
         self.noise = noise
         self.next_seed = seed
@@ -79,6 +80,7 @@ class SurrogateVectorEnv(gymnasium.vector.VectorEnv[Observation, NDArray[np.floa
         updates: int = 120,
         hold_window: int = 4,
     ) -> None:
+        _refuse_impossible(noise, seed, updates, hold_window)
         self.num_envs = num_envs
         self.law = law_of(family)
         self.noise = noise
@@ -127,3 +129,11 @@ class SurrogateVectorEnv(gymnasium.vector.VectorEnv[Observation, NDArray[np.floa
             "update": np.full(self.num_envs, self.cohort.updates_done),
             "competence": self.cohort.students.competence,
         }
+
+
+def _refuse_impossible(noise: float, seed: int, updates: int, hold_window: int) -> None:
+    """Raise ``UserError`` for settings of which no student or episode can be made."""
+    settings = (("noise", noise, 0), ("seed", seed, 0), ("updates", updates, 1), ("hold_window", hold_window, 1))
+    for name, value, least in settings:
+        if not value >= least:  # nan is refused too
+            raise UserError(f"{name} must be {least} or more, got {value}")

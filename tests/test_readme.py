@@ -77,6 +77,13 @@ def test_commands_are_found() -> None:
     assert len(commands()) >= 9
 
 
+def test_the_environment_plays_as_shown(tmp_path: Path, python: Callable[..., object]) -> None:
+    (tmp_path / "play.py").write_text(re.findall(r"<!-- environment -->\n```python\n(.*?)```", README, re.DOTALL)[0])
+    done = python("play.py")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("40 0.")
+
+
 def test_own_controller_runs_from_its_own_folder(tmp_path: Path, python: Callable[..., object]) -> None:
     (tmp_path / "my_study.py").write_text(block_after("<!-- own controller -->"))
     python("my_study.py", "controller=pulse", "controller.period=3", "model=surrogate", "output_dir=run")

@@ -99,3 +99,12 @@ def test_it_plays_a_hundred_thousand_windows_per_second():
     for _ in range(60):
         env.step(actions)
     assert 60 * 2000 / (time.process_time() - begun) > 1e5
+
+
+@pytest.mark.parametrize("make", [lambda **settings: gymnasium.make(NAME, **settings).unwrapped, vector])
+@pytest.mark.parametrize(
+    "settings", [{"hold_window": 0}, {"updates": 0}, {"noise": -0.1}, {"noise": float("nan")}, {"seed": -1}]
+)
+def test_settings_of_no_episode_are_refused(make, settings):
+    with pytest.raises(UserError, match=rf"^{next(iter(settings))} must be"):
+        make(**settings)
