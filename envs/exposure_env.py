@@ -70,7 +70,7 @@ class ExposureEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
         groups: int = 1,
         tokens_generated: int | None = None,
     ) -> None:
-        for name, value in (("updates", updates), ("hold_window", hold_window), ("groups", groups)):
+        for name, value in (("hold_window", hold_window), ("groups", groups)):
             if value < 1:
                 raise UserError(f"{name} must be at least 1, got {value}")
         self.trainer = trainer

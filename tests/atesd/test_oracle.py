@@ -176,7 +176,7 @@ def test_states_of_other_settings_are_not_mixed(surrogate_run: RunConfig, tmp_pa
 
 def test_several_runs_are_pooled(surrogate_run: RunConfig, tmp_path: Path) -> None:
     runs = [surrogate_run, make_surrogate(tmp_path / "other", seed=1)]
-    config = study(surrogate_run, lookahead=8, output_dir=str(tmp_path))
+    config = study(surrogate_run, lookahead=8, output_dir=str(tmp_path / "oracle"))
     config = replace(config, run=[run.output_dir for run in runs])
     result = oracle(config)
     assert [state["run"] for state in result["states"]] == [run.output_dir for run in runs for _ in range(5)]
