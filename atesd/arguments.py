@@ -6,7 +6,7 @@ import inspect
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
@@ -73,7 +73,11 @@ def nested(text: str) -> Any:
 
 
 def dotted(settings: Any, prefix: str = "") -> dict[str, Any]:
-    """Return nested settings as one level of dotted keys."""
+    """Return nested settings as one level of dotted keys.
+
+    >>> dotted({"data": {"name": "aime24"}, "seed": 0})
+    {'data.name': 'aime24', 'seed': 0}
+    """
     if not isinstance(settings, dict):
         return {prefix: settings}
     nested = (dotted(value, f"{prefix}.{name}".strip(".")) for name, value in settings.items())
@@ -87,5 +91,10 @@ def run_main(main: Callable[[], None]) -> None:
     except UserError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+        exit_interrupted()
+
+
+def exit_interrupted() -> NoReturn:
+    """End the command as one that Ctrl-C stopped."""
+    print("stopped", file=sys.stderr)
+    sys.exit(INTERRUPTED)

@@ -12,6 +12,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from atesd.arguments import exit_interrupted
 from atesd.errors import UserError
 
 
@@ -38,3 +39,5 @@ def command(config_name: str, run: Callable[[Any, dict[str, Any]], None]) -> Non
     except (HydraException, OmegaConfBaseException) as error:
         words = f"{error} {error.__cause__ or ''}".split()
         sys.exit(f"error: {' '.join(words)}; --help lists every setting")
+    except KeyboardInterrupt:
+        exit_interrupted()

@@ -6,50 +6,61 @@ Runs at the end of ``experiment=fixed_sweep``; for finished runs, ``python -m at
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
+from atesd import recorded_run
+from atesd.arguments import run_main
 from atesd.errors import UserError
-from atesd.logbook import Logbook, read_summary
-from atesd.sweep import jobs
+from atesd.folders import make
+from atesd.sweep import jobs, played
 
 # The first updates, before the student has moved far, are where mismatch can be compared between exposures. ours
 EARLY_UPDATES = 20
+MISMATCHES = ("mismatch/early_top1_disagreement", "mismatch/top1_disagreement", "mismatch/kl_tail_nats")
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """Return what a finished run contributes.
+    """Return what a finished run contributes; a mismatch is None where the student has no teacher to differ from.
 
     Raises:
-        UserError: the run is not complete.
+        UserError: the run is damaged, is not complete, or did not hold one exposure throughout.
     """
-    summary = read_summary(folder)
-    if not summary.get("complete"):
+    run = recorded_run.read(folder)
+    if not run.complete:
         raise UserError(f"{folder} holds no complete run; finish it with resume=true or leave it out")
-    config = OmegaConf.load(folder / "config.yaml")
-    metrics = Logbook(folder, writes=False).rows("metrics.jsonl")
-    early = [row["mismatch/top1_disagreement"] for row in metrics if row["update"] <= EARLY_UPDATES]
+    exposures = {row["exposure"] for row in run.decisions}
+    if len(exposures) != 1 or run.config["baseline"] is not None:
+        raise UserError(
+            f"{folder} was played by {run.method}, with {len(exposures)} exposures; give runs of controller=fixed, as "
+            "experiment=fixed_sweep makes them"
+        )
+    early = replace(run, metrics=run.metrics[:EARLY_UPDATES])
     return {
-        "exposure": float(config.controller.exposure),
-        "seed": summary["seed"],
-        "accuracy/before": summary["accuracy/before"],
-        "accuracy/after": summary["accuracy/after"],
-        "by_difficulty": {level: found["mean"] for level, found in summary["accuracy/after_by_difficulty"].items()},
-        "before_by_difficulty": {
-            level: found["mean"] for level, found in summary["accuracy/before_by_difficulty"].items()
-        },
-        "mismatch/early_top1_disagreement": float(np.mean(early)),
-        "mismatch/top1_disagreement": float(np.mean([row["mismatch/top1_disagreement"] for row in metrics])),
-        "mismatch/kl_tail_nats": float(np.mean([row["mismatch/kl_tail_nats"] for row in metrics])),
-        "curve": [(row["update"], row["mean"]) for row in Logbook(folder, writes=False).rows("evaluations.jsonl")],
-        "commit": summary["commit"],
+        "exposure": float(exposures.pop()),
+        "seed": run.seed,
+        "accuracy/before": run.summary["accuracy/before"],
+        "accuracy/after": run.summary["accuracy/after"],
+        "by_difficulty": _means(run.evaluations[-1]),
+        "before_by_difficulty": _means(run.evaluations[0]),
+        "mismatch/early_top1_disagreement": early.mean("mismatch/top1_disagreement"),
+        "mismatch/top1_disagreement": run.mean("mismatch/top1_disagreement"),
+        "mismatch/kl_tail_nats": run.mean("mismatch/kl_tail_nats"),
+        "curve": [(row["update"], row["mean"]) for row in run.evaluations],
+        "commit": run.summary["commit"],
     }
+
+
+def _means(evaluation: dict[str, Any]) -> dict[str, float]:
+    return {level: found["mean"] for level, found in evaluation["by_difficulty"].items()}
 
 
 def by_exposure(runs: list[dict[str, Any]]) -> dict[float, list[dict[str, Any]]]:
@@ -58,6 +69,11 @@ def by_exposure(runs: list[dict[str, Any]]) -> dict[float, list[dict[str, Any]]]
     for run in sorted(runs, key=lambda run: (run["exposure"], run["seed"])):
         groups[run["exposure"]].append(run)
     return dict(groups)
+
+
+def average(runs: list[dict[str, Any]], key: str) -> float:
+    """Return the mean of an entry over runs; nan where one has none."""
+    return float(np.mean([math.nan if run[key] is None else run[key] for run in runs]))
 
 
 def markdown(runs: list[dict[str, Any]]) -> str:
@@ -73,8 +89,7 @@ def markdown(runs: list[dict[str, Any]]) -> str:
         after = [run["accuracy/after"] for run in group]
         cells = [f"{exposure:g}", f"{np.mean(after):.3f}", half_width(after)]
         cells += [f"{np.mean([run['by_difficulty'][level] for run in group]):.3f}" for level in levels]
-        for key in ("mismatch/early_top1_disagreement", "mismatch/top1_disagreement", "mismatch/kl_tail_nats"):
-            cells.append(f"{np.mean([run[key] for run in group]):.3f}")
+        cells += [f"{mean:.3f}" if math.isfinite(mean := average(group, key)) else "-" for key in MISMATCHES]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
@@ -120,8 +135,8 @@ def draw(runs: list[dict[str, Any]], path: Path) -> None:
     ends.axhline(float(np.mean([run["accuracy/before"] for run in runs])), color="grey", ls=":", label="base")
     ends.set(xlabel="exposure", ylabel="accuracy after training", ylim=(0, 1))
     ends.legend(fontsize=7, loc="lower left", ncols=3)
-    for key, label in (("mismatch/early_top1_disagreement", "first 20 updates"), ("mismatch/top1_disagreement", "all")):
-        gaps.plot(exposures, [np.mean([run[key] for run in g]) for g in groups.values()], marker="o", label=label)
+    for key, label in zip(MISMATCHES, (f"first {EARLY_UPDATES} updates", "all"), strict=False):
+        gaps.plot(exposures, [average(group, key) for group in groups.values()], marker="o", label=label)
     gaps.set(xlabel="exposure", ylabel="top-1 disagreement", ylim=(0, None))
     gaps.legend()
     figure.savefig(path, dpi=130)
@@ -131,7 +146,7 @@ def draw(runs: list[dict[str, Any]], path: Path) -> None:
 def write(folders: list[Path], output: Path) -> None:
     """Write ``sweep.md``, ``sweep.json`` and ``sweep.png``."""
     runs = [read(folder) for folder in folders]
-    output.mkdir(parents=True, exist_ok=True)
+    make(output)
     (output / "sweep.json").write_text(json.dumps(runs, indent=2) + "\n")
     (output / "sweep.md").write_text(markdown(runs))
     draw(runs, output / "sweep.png")
@@ -140,19 +155,23 @@ def write(folders: list[Path], output: Path) -> None:
 
 
 class WriteTable(Callback):
-    """Writes the table beside the runs once all runs of a multi-run are done."""
+    """Writes the table beside the runs of a multi-run once all of them are complete."""
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        folders = [folder for folder, _ in jobs(config)]
-        # exposure=E/seed=N lie two levels below the folder of their model
-        for output in dict.fromkeys(folder.parents[1] for folder in folders):
-            write([folder for folder in folders if folder.parents[1] == output], output)
+        runs = list(jobs(config))
+        if all(played(folder, settings) for folder, settings in runs):
+            # exposure=E/seed=N lie two levels below the folder of their model
+            for output in dict.fromkeys(folder.parents[1] for folder, _ in runs):
+                write([folder for folder, _ in runs if folder.parents[1] == output], output)
+
+
+def main() -> None:
+    """Read an output folder and the folders of runs from the command line."""
+    output, *folders = sys.argv[1:] or [""]
+    if not folders:
+        raise UserError("give a folder to write to and those of runs: python -m atesd.exposure_sweep OUTPUT_DIR RUN…")
+    write([Path(folder) for folder in folders], Path(output))
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 3:
-        sys.exit("usage: python -m atesd.exposure_sweep OUTPUT_DIR RUN…")
-    try:
-        write([Path(argument) for argument in sys.argv[2:]], Path(sys.argv[1]))
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    run_main(main)

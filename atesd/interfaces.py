@@ -34,12 +34,14 @@ class Setting:
         seed: of the run; ``seed=0`` is a seed.
         windows: hold windows in the run.
         observation_size: entries of an observation.
+        hold_window: student updates in a hold window.
         group: difficulty group the controller chooses for, 0 the easiest, of ``groups``.
     """
 
     seed: int
     windows: int
     observation_size: int
+    hold_window: int
     group: int = 0
     groups: int = 1
 

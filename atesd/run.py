@@ -29,7 +29,7 @@ import atesd.training.engine
 import atesd.training.rollout
 import baselines
 import controllers
-from atesd.arguments import flat
+from atesd.arguments import exit_interrupted, flat
 from atesd.config import RunConfig
 from atesd.errors import UserError
 from atesd.folders import held
@@ -72,7 +72,7 @@ def play(run: RunConfig, settings: str) -> dict[str, Any]:
             return finished
     else:
         refuse_existing(folder)
-    name, signal, chosen_by, updates = method(run, Setting(run.seed, run.windows, len(NAMES)))
+    name, signal, chosen_by, updates = method(run, Setting(run.seed, run.windows, len(NAMES), run.env.hold_window))
     stopwatch = Stopwatch()
     with stopwatch.phase("load"):
         from envs.exposure_env import ExposureEnv
@@ -177,6 +177,8 @@ def main() -> None:
         words = " ".join(f"{error} {error.__cause__ or ''}".split())
         launcher = "hydra/launcher/" in words
         sys.exit(f"error: {words}; {LAUNCHERS if launcher else '--help lists every setting'}")
+    except KeyboardInterrupt:  # before there is a run to stop after its hold window
+        exit_interrupted()
 
 
 REGISTERED = (

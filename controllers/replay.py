@@ -70,8 +70,8 @@ def recorded_exposures(run: str, setting: Setting) -> list[float]:
     """Return the exposures of a run's decisions for the setting's difficulty group.
 
     Raises:
-        UserError: the folder holds no record or one of other groups, or a row of it has no exposure in [0, 1]; names
-            the file.
+        UserError: the folder holds no record, or one of other groups or of another hold window, or a row of it has no
+            exposure in [0, 1]; names the file.
     """
     path = Path(run) / RECORD
     if not path.is_file():
@@ -89,4 +89,10 @@ def recorded_exposures(run: str, setting: Setting) -> list[float]:
     rows = [row for row in rows if row.get("group", 0) == setting.group]
     if [row.get("decision") for row in rows] != list(range(len(rows))):
         raise UserError(f"{path} does not hold decisions 0, 1, ... in order; record the run again")
+    held = rows[1].get("update", setting.hold_window) if len(rows) > 1 else setting.hold_window
+    if held != setting.hold_window:
+        raise UserError(
+            f"{path} holds an exposure for {held} student updates each, and this run has "
+            f"env.hold_window={setting.hold_window}; play it with env.hold_window={held}"
+        )
     return [checked(row["exposure"], f"{path}, decision {row['decision']}: exposure") for row in rows]

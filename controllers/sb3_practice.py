@@ -23,8 +23,6 @@ from controllers.sb3_recipe import Recipe, Sizes
 
 # Students trained side by side. ours
 SIDE_BY_SIDE = 8
-# Student updates per window. ours: the default of ``env.hold_window``
-HOLD_WINDOW = 4
 
 
 class PracticeEnv(gymnasium.Env[Features, Any]):
@@ -47,7 +45,8 @@ class PracticeEnv(gymnasium.Env[Features, Any]):
         exposure: Callable[[float], float],
         place: int,
     ) -> None:
-        self.windows = setting.windows
+        self.hold_window = setting.hold_window
+        self.updates = setting.windows * setting.hold_window
         self.families = families
         self.noise = noise
         self.exposure = exposure
@@ -62,8 +61,8 @@ class PracticeEnv(gymnasium.Env[Features, Any]):
             family=str(self.generator.choice(self.families)),
             noise=float(np.exp(self.generator.uniform(*np.log(self.noise)))),
             seed=int(self.generator.integers(2**31)),
-            updates=self.windows * HOLD_WINDOW,
-            hold_window=HOLD_WINDOW,
+            updates=self.updates,
+            hold_window=self.hold_window,
             disable_env_checker=True,
         ).unwrapped
         self.first, info = self.student.reset()

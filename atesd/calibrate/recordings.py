@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
+from atesd.arguments import dotted
 from atesd.errors import UserError
 from atesd.logbook import Logbook, read_summary
 from atesd.oracle import retrace
@@ -85,13 +86,7 @@ def shared(folder: Path) -> dict[str, Any]:
     """Return a run's settings that all runs of a sweep share, by dotted key."""
     stored: Any = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
     sections = {key: value for key, value in stored.items() if key not in FREE}
-    return dict(sorted(_flat(sections, "")))
-
-
-def _flat(value: Any, key: str) -> list[tuple[str, Any]]:
-    if not isinstance(value, dict):
-        return [(key, value)]
-    return [pair for name, inner in value.items() for pair in _flat(inner, f"{key}.{name}".strip("."))]
+    return dict(sorted(dotted(sections).items()))
 
 
 def sweep(folders: Sequence[Path]) -> list[Recording]:

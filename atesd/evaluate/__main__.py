@@ -22,6 +22,7 @@ from hydra.core.config_store import ConfigStore
 import atesd.models
 import atesd.tasks
 import atesd.training.rollout
+from atesd.arguments import dotted
 from atesd.command import command
 from atesd.errors import UserError
 from atesd.evaluate import samples, scores
@@ -171,7 +172,7 @@ def begin(folder: Path, settings: dict[str, Any], model: str, problems: list[Pro
     """
     asked = [[problem.id, problem.text, problem.answer] for problem in problems]
     content = f"{zlib.crc32(json.dumps(asked).encode()):08x}"
-    inputs = {**flat(settings), "model weights": model, "problems' content": content}
+    inputs = {**dotted(settings), "model weights": model, "problems' content": content}
     inputs.pop("output_dir")
     stored = folder / "inputs.json"
     if stored.is_file():
@@ -185,21 +186,6 @@ def begin(folder: Path, settings: dict[str, Any], model: str, problems: list[Pro
     else:
         folder.mkdir(parents=True, exist_ok=True)
         replace(stored, json.dumps(inputs, indent=2) + "\n")
-
-
-def flat(settings: Any, prefix: str = "") -> dict[str, Any]:
-    """Return nested settings as one level of dotted keys.
-
-    >>> flat({"data": {"name": "aime24"}, "seed": 0})
-    {'data.name': 'aime24', 'seed': 0}
-    """
-    if not isinstance(settings, dict):
-        return {prefix: settings}
-    return {
-        key: value
-        for name, nested in settings.items()
-        for key, value in flat(nested, f"{prefix}.{name}".strip(".")).items()
-    }
 
 
 def write(folder: Path, found: dict[str, Any]) -> None:

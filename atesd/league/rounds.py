@@ -141,7 +141,8 @@ def exposures_and_competence(block: Block, law: Law, seeds: NDArray[np.int64]) -
     """
     windows = math.ceil(block.updates / block.hold_window)
     cohort = Cohort(law, seeds, block.updates, block.noise)
-    controllers = [block.entry.config.build(Setting(seed, windows, len(NAMES))) for seed in seeds.tolist()]
+    settings = [Setting(seed, windows, len(NAMES), block.hold_window) for seed in seeds.tolist()]
+    controllers = [block.entry.config.build(setting) for setting in settings]
     exposures = np.empty((windows, len(seeds)))
     matured = 0
     for decision in range(windows):

@@ -28,7 +28,7 @@ def settings(arm: str) -> RunConfig:
 @pytest.mark.parametrize("arm", ARMS)
 def test_an_arm_is_a_method_of_its_name(arm: str) -> None:
     run = settings(arm)
-    name, *_ = atesd.run.method(run, atesd.run.Setting(run.seed, run.windows, 6))
+    name, *_ = atesd.run.method(run, atesd.run.Setting(run.seed, run.windows, 6, 4))
     assert arm.startswith(name)
 
 

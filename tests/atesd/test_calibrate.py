@@ -141,6 +141,7 @@ def test_every_family_is_found_in_its_own_data(name: str, law: Law) -> None:
         assert getattr(found.law, constant) == pytest.approx(getattr(law, constant), abs=0.02), constant
 
 
+@pytest.mark.slow
 def test_the_family_that_made_the_data_predicts_what_it_has_not_seen() -> None:
     over = Sweep(exact(Law(start=0.5, rate=0.006, centre=0.7, width=0.4, harm=0.004, spread=0.0), held(*EXPOSURES)))
     errors = {name: calibrated(name, over).held_out_error() for name in ("null", "deceptive")}
@@ -279,6 +280,7 @@ def test_a_file_that_holds_no_law_is_refused(text: str | None, message: str, tmp
         SurrogateConfig(family=str(path))
 
 
+@pytest.mark.slow
 def test_the_command_fits_and_the_run_and_the_league_play_on_it(
     runs: list[Path], python: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -484,6 +484,7 @@ def test_a_name_with_dollars_is_drawn(six_seeds: Path, tmp_path: Path) -> None:
     write(compare(config(tmp_path / "runs")), tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_a_sweep_of_surrogates_is_compared_by_one_command(python: Python, tmp_path: Path) -> None:
     sweep = ["-m", "seed=0,1", "controller=fixed,uniform", "model=surrogate", "tracker=none"]
     length = ["train.updates=16", "eval.every=8", "eval.problems=20", "eval.final_problems=50"]

@@ -42,6 +42,7 @@ def settings(*overrides: str) -> RunConfig:
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_every_published_model_builds_without_weights_under_opsds_settings(name: str) -> None:
     run = settings("preset=opsd_v3", f"model={name}")
@@ -111,6 +112,7 @@ def test_prompts_and_masks_of_real_qwen3_tokens(tmp_path: Path) -> None:
     assert 30 < lengths.student < lengths.teacher < 400
 
 
+@pytest.mark.slow
 def test_the_count_is_within_a_factor_of_2_of_what_a_small_model_takes(
     python: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:

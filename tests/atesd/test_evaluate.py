@@ -52,6 +52,7 @@ def kill_after(count: int, folder: Path, arguments: list[str]) -> None:
     process.wait()
 
 
+@pytest.mark.slow
 def test_a_killed_evaluation_goes_on_without_repeating_a_sample(tmp_path: Path) -> None:
     kill_after(9, tmp_path / "killed", TINY)
     before = lines(tmp_path / "killed")

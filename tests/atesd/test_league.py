@@ -43,7 +43,7 @@ def test_the_light_path_plays_what_a_run_plays(name):
     for seed in (0, 1):
         trainer = SurrogateTrainer("deceptive", 0.01, seed, 42)
         env = ExposureEnv(trainer, RULE, 42, 4)
-        controller = played.entry.config.build(Setting(seed, 11, 6))
+        controller = played.entry.config.build(Setting(seed, 11, 6, 4))
         ledger = DecisionLedger(RULE)
 
         def on_update(update, report, ledger=ledger, controller=controller):
@@ -159,6 +159,7 @@ def test_a_league_writes_goes_on_and_refuses_other_settings(tmp_path):
         league(LeagueConfig(str(tmp_path), updates=24, workers=1, **SMALL))
 
 
+@pytest.mark.slow
 def test_the_command_exits_with_the_alarm(tmp_path):
     settings = ["controllers=[full]", "families=[null]", "noise=[0.01]", "seeds=8", "updates=12", "workers=1"]
     sound = run_command(*settings, f"output_dir={tmp_path}")

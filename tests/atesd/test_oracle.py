@@ -113,6 +113,7 @@ def test_a_small_study_of_a_real_student(make_run: Callable[..., RunConfig]) -> 
     assert result["states"][1]["branches"][0]["readings"][0]["loss"] == before["loss/optimised"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sections", [{}, {"lora": LoraConfig(name="opsd"), "teacher": TeacherConfig()}])
 def test_a_fork_at_the_runs_own_exposure_plays_what_the_run_played(
     make_run: Callable[..., RunConfig], sections: dict[str, Any]
@@ -314,6 +315,7 @@ def test_a_baseline_has_no_exposure_to_judge(make_run: Callable[..., RunConfig])
         oracle(study(run))
 
 
+@pytest.mark.slow
 def test_the_command_line_measures_and_says_what_is_missing(surrogate_run: RunConfig, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "atesd.oracle", f"run={surrogate_run.output_dir}"]
     missing = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -255,6 +255,7 @@ def test_a_difficulty_that_no_problem_had_midway_is_drawn_where_it_was_asked(run
     assert {len(trace["x"]) for trace in lines if trace["mode"] == "lines+markers"} == {len(rows) - 1}
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_the_page_of_a_run_works_in_a_browser(browser: Any, run: Path) -> None:
     from selenium.webdriver.common.by import By
@@ -283,6 +284,7 @@ def test_the_page_of_a_run_works_in_a_browser(browser: Any, run: Path) -> None:
     assert browser.get_log("browser") == []
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_the_page_of_a_comparison_works_in_a_browser(browser: Any, runs: dict[str, list[Path]], tmp_path: Path) -> None:
     from selenium.webdriver.common.by import By

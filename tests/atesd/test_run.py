@@ -56,6 +56,31 @@ def test_an_existing_folder_is_refused_and_left_alone(python: Python, tmp_path: 
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["kept.txt"]
 
 
+INTERRUPTED = """
+import os, signal
+from dataclasses import dataclass
+import atesd.run
+from atesd.interfaces import ControllerConfig
+from atesd.registry import register
+
+@register("controller", "interrupted")
+@dataclass
+class InterruptedConfig(ControllerConfig):
+    def controller(self, setting):
+        os.kill(os.getpid(), signal.SIGINT)
+
+atesd.run.main()
+"""
+
+
+def test_ctrl_c_before_there_is_a_run_ends_with_one_line(python: Python, tmp_path: Path) -> None:
+    (tmp_path / "study.py").write_text(INTERRUPTED)
+    done = python("study.py", "controller=interrupted", "output_dir=run")
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "stopped\n")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
 def test_help_names_the_choices(python: Python, tmp_path: Path) -> None:
     done = python("-m", "atesd.run", "--help")
     assert done.returncode == 0

@@ -179,6 +179,7 @@ def test_opsd_is_fixed_exposure_one_bit_for_bit(make_run: MakeRun) -> None:
     assert_same_run(opsd, fixed, ("metrics.jsonl", "decisions.jsonl", "evaluations.jsonl"))
 
 
+@pytest.mark.slow
 def test_same_seed_same_run_other_seed_other_run(make_run: MakeRun) -> None:
     one, again, other = make_run("one"), make_run("again"), make_run("other", seed=1)
     for run in (one, again, other):
@@ -199,6 +200,7 @@ def test_stopped_run_resumes_exactly(make_run: MakeRun, kind: TeacherKind) -> No
     assert_same_run(whole, stopped, ("metrics.jsonl", "decisions.jsonl", "evaluations.jsonl", "rollouts.jsonl"))
 
 
+@pytest.mark.slow
 def test_a_run_ends_with_the_update_that_spends_its_tokens(make_run: MakeRun) -> None:
     whole = make_run("whole")
     play(whole)
@@ -329,6 +331,7 @@ def test_a_broken_controller_stops_its_window_and_loses_nothing(make_run: MakeRu
     assert [path.name for path in (Path(run.output_dir) / "checkpoints").iterdir()] == ["update_000004"]
 
 
+@pytest.mark.slow
 def test_a_run_killed_before_its_first_checkpoint_begins_again(make_run: MakeRun) -> None:
     whole, killed = make_run("whole"), make_run("killed")
     for run in (whole, killed):

@@ -42,6 +42,7 @@ def test_a_failed_run_is_named_and_the_others_go_on(python: Python, tmp_path: Pa
     assert complete(tmp_path / "runs/0")
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_not_run_again_and_one_of_other_settings_has_failed(python: Python, tmp_path: Path) -> None:
     assert sweep(python, "seed=0").returncode == 0
     before = (tmp_path / "runs/0/summary.json").read_bytes()

@@ -28,7 +28,7 @@ def test_fit_gives_the_exposures_that_progress_the_larger_share() -> None:
 
 
 def test_choices_move_to_where_progress_is() -> None:
-    controller = AlpGmmConfig(name="alp_gmm").build(Setting(0, 200, 6))
+    controller = AlpGmmConfig(name="alp_gmm").build(Setting(0, 200, 6, 4))
     exposures = []
     for decision in range(200):
         exposures.append(controller.act(NOTHING, decision).exposure)

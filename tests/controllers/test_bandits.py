@@ -24,7 +24,7 @@ MAXIMISERS = ["d_ucb", "discounted_ts", "exp3s", "gp_ucb", "lin_ucb", "sec", "sw
 
 
 def build(name: str, seed: int = 0, **settings: Any) -> Controller:
-    controller: Controller = config_of("controller", name)(name=name, **settings).build(Setting(seed, 60, 6))
+    controller: Controller = config_of("controller", name)(name=name, **settings).build(Setting(seed, 60, 6, 4))
     return controller
 
 

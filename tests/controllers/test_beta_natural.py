@@ -21,7 +21,7 @@ REPEATS, SIZE = 40, 400
 
 
 def built(**settings: float) -> BetaNatural:
-    controller = BetaNaturalConfig(name="beta_natural", **settings).build(Setting(0, 30, 6))
+    controller = BetaNaturalConfig(name="beta_natural", **settings).build(Setting(0, 30, 6, 4))
     assert isinstance(controller, BetaNatural)
     return controller
 

@@ -63,7 +63,7 @@ def make(request: pytest.FixtureRequest, recorded: Path) -> Callable[..., Contro
     config = config_of("controller", name)(name=name, **settings.get(request.param, {}))
 
     def build(seed: int = 0, windows: int = WINDOWS) -> Controller:
-        controller: Controller = config.build(Setting(seed, windows, len(NAMES)))
+        controller: Controller = config.build(Setting(seed, windows, len(NAMES), 4))
         return controller
 
     return build

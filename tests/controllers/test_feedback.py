@@ -12,7 +12,7 @@ from controllers.competence import CompetenceConfig
 from controllers.pi import PiConfig, Signal
 from controllers.target_success import TargetSuccessConfig
 
-SETTING = Setting(0, 100, len(NAMES))
+SETTING = Setting(0, 100, len(NAMES), 4)
 
 
 def exposure(controller: Controller, entry: str, value: float, decision: int = 0) -> float:

@@ -15,7 +15,7 @@ NOTHING = np.zeros(6, np.float32)
 
 
 def build(name: str, **settings: Any) -> Controller:
-    controller: Controller = config_of("controller", name)(name=name, **settings).build(Setting(0, 40, 6))
+    controller: Controller = config_of("controller", name)(name=name, **settings).build(Setting(0, 40, 6, 4))
     return controller
 
 

@@ -18,7 +18,7 @@ def reward(exposures: torch.Tensor) -> torch.Tensor:
 
 
 def built(config: type[PolicyGradientConfig], **settings: float) -> PolicyGradient:
-    controller = config(name="policy", **settings).build(Setting(0, 30, 6))
+    controller = config(name="policy", **settings).build(Setting(0, 30, 6, 4))
     assert isinstance(controller, PolicyGradient)
     return controller
 

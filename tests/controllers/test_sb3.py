@@ -21,6 +21,7 @@ from atesd.interfaces import Action, Controller, Observation, Setting
 from atesd.observation import NAMES
 from controllers.sb3 import Choosing, Mode, Sb3Config, Sb3Settings
 from controllers.sb3_learner import MeetingEnv
+from controllers.sb3_practice import PracticeEnv
 from controllers.sb3_recipes import RECIPES, Algorithm
 
 ALGORITHMS = list(Algorithm)
@@ -28,7 +29,7 @@ ALGORITHMS = list(Algorithm)
 
 def build(algo: Algorithm, windows: int = 24, seed: int = 0, **settings: Any) -> Any:
     sizes = Sb3Settings(**settings.pop("settings", {}))
-    return Sb3Config(name="sb3", algo=algo, settings=sizes, **settings).build(Setting(seed, windows, len(NAMES)))
+    return Sb3Config(name="sb3", algo=algo, settings=sizes, **settings).build(Setting(seed, windows, len(NAMES), 4))
 
 
 def observed(decision: int) -> Observation:
@@ -301,6 +302,17 @@ def competence(controller: Controller, students: range, windows: int) -> float:
     return float(np.mean(ends))
 
 
+@pytest.mark.parametrize("hold_window", [1, 6])
+def test_practice_holds_an_exposure_as_long_as_the_run_will(hold_window: int) -> None:
+    setting = Setting(0, 3, len(NAMES), hold_window)
+    practice = PracticeEnv(setting, ["static"], [0.01, 0.01], None, lambda action: 0.5, 0)
+    practice.reset()
+    ends = [practice.step(np.zeros(1)) for _ in range(3)]
+    assert [info["update"] for *_, info in ends] == [hold_window, 2 * hold_window, 3 * hold_window]
+    assert [truncated for *_, truncated, _ in ends] == [False, False, True]
+
+
+@pytest.mark.slow
 def test_practice_teaches_a_policy_to_beat_its_untrained_self() -> None:
     """Untrained, A2C holds 0.5, which is 0.1 below the mean best exposure of static students."""
     settings = {"mode": Mode.pretrained, "families": ["static"], "settings": {"learning_rate": 3e-3}}

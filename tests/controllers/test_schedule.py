@@ -11,7 +11,7 @@ from controllers.exponential import ExponentialConfig
 
 
 def exposures(name: str, windows: int = 5) -> list[float]:
-    controller = config_of("controller", name)(name=name).build(Setting(0, windows, 6))
+    controller = config_of("controller", name)(name=name).build(Setting(0, windows, 6, 4))
     return [controller.act(np.zeros(6, np.float32), decision).exposure for decision in range(windows)]
 
 

@@ -179,7 +179,7 @@ def test_readings_survive_json() -> None:
 
 
 def test_controllers_of_two_groups_draw_different_numbers_and_the_first_draws_as_before() -> None:
-    setting = Setting(0, 5, 6)
+    setting = Setting(0, 5, 6, 4)
     draws = [
         [UniformConfig("uniform").build(own).choose(None, decision).exposure for decision in range(5)]  # type: ignore[arg-type]
         for own in [setting, *(setting.of_group(group, 3) for group in range(3))]
@@ -214,7 +214,7 @@ def test_a_surrogate_has_no_problems_to_group(settings: Settings) -> None:
 
 def test_per_group_holds_one_exposure_each() -> None:
     config = PerGroupConfig("per_group", [1.0, 0.5, 0.25])
-    setting = Setting(0, 5, 6)
+    setting = Setting(0, 5, 6, 4)
     assert [config.build(setting.of_group(group, 3)).exposure for group in range(3)] == [1.0, 0.5, 0.25]
     with pytest.raises(UserError, match=r"controller\.exposures=.* holds 3 exposures, and env\.groups=2"):
         config.build(setting.of_group(0, 2))
