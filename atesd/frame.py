@@ -46,6 +46,14 @@ class Frame:
             ids += [piece] if isinstance(piece, int) else encode(piece.replace(PLACEHOLDER, text))
         return ids
 
+    def most_tokens(self, text: str) -> int:
+        """Return how many ids there can be around and in a text: no tokenizer makes more tokens than there are bytes.
+
+        >>> Frame((7, "ask " + PLACEHOLDER, 8)).most_tokens("né")
+        9
+        """
+        return sum(1 if isinstance(p, int) else len(p.replace(PLACEHOLDER, text).encode()) for p in self.pieces)
+
 
 @dataclass(frozen=True)
 class Frames:

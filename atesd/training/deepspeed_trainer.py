@@ -30,6 +30,7 @@ from atesd.training.collector import Collector
 from atesd.training.difficulty import reference_nlls
 from atesd.training.engine import gradient_norm
 from atesd.training.evaluation import answer
+from atesd.training.lengths import refuse_too_long, warn_of_too_long
 from atesd.training.memory import refuse_too_large
 from atesd.training.probe import Probe, Probes
 from atesd.training.reporter import Reporter, finite
@@ -88,6 +89,7 @@ class DeepSpeedTrainer(StudentTrainer):
         sharded = run.deepspeed.stage == 3
         sampled = copy.deepcopy(student.model) if sharded else student.model
         self.student = replace(student, model=sampled.eval(), room=run.rollout.max_new_tokens)
+        self._judge_lengths()
         if self.teacher.model is student.model:
             self.teacher.model = sampled
         self.rollout = run.rollout.build(self.student)
@@ -114,6 +116,12 @@ class DeepSpeedTrainer(StudentTrainer):
         self.reporter = Reporter(self.signal, self.collector, self.rollout, self.probes)
         specimens = self.task.held_out(Split.probe, run.reward.probe_problems)[: run.eval.rollouts]
         self._specimens = Specimens(self.collector, self.ranks.share(specimens), run.exposure.cut)
+
+    def _judge_lengths(self) -> None:
+        listed = self.task.listed().get(Split.training, [])
+        refuse_too_long(self.student, listed)
+        if self.ranks.leads:
+            warn_of_too_long(self.student, listed)
 
     def _probes(self) -> Probes:
         """Return the probes of the difficulty groups, by the NLL of the student, which is still the base student."""
