@@ -170,7 +170,7 @@ def main() -> None:
     output, *folders = sys.argv[1:] or [""]
     if not folders:
         raise UserError("give a folder to write to and those of runs: python -m atesd.exposure_sweep OUTPUT_DIR RUN…")
-    write([Path(folder) for folder in folders], Path(output))
+    write(recorded_run.run_folders(list(map(Path, folders))), Path(output))
 
 
 if __name__ == "__main__":

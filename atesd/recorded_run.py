@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +19,7 @@ from atesd.errors import UserError
 from atesd.statistics import Values
 
 Row = dict[str, Any]
+RUN_FILES = ("config.yaml", "summary.json", "metrics.jsonl")
 LOGS = ("metrics", "decisions", "evaluations", "verdicts", "rollouts")
 # What pages and comparisons read of config.yaml, and of the summary of a complete run.
 SECTIONS = ("baseline", "controller", "data", "env", "model", "seed")
@@ -116,6 +118,34 @@ def number(value: Any) -> float | None:
     (0.5, None, None)
     """
     return float(value) if value is not None and math.isfinite(float(value)) else None
+
+
+def run_folders(paths: Sequence[Path]) -> list[Path]:
+    """Return the runs that paths are or hold, each once; those below one path sorted.
+
+    Raises:
+        UserError: a path holds none.
+    """
+    found = {folder.resolve(): folder for path in paths for folder in _expand(path)}
+    return list(found.values())
+
+
+def _expand(path: Path) -> list[Path]:
+    found = sorted(Path(folder) for folder in _below(path))
+    if not found:
+        raise UserError(f"{path} holds no run (no {', '.join(RUN_FILES)} in it or below); give folders of runs")
+    return found
+
+
+def _below(path: Path) -> Iterator[str]:
+    seen = set()
+    for folder, inner, files in os.walk(path, followlinks=True):
+        if (real := os.path.realpath(folder)) in seen:  # a link to a folder above
+            inner.clear()
+        elif set(files) & set(RUN_FILES):
+            inner.clear()  # a run holds no runs
+            yield folder
+        seen.add(real)
 
 
 def read(folder: Path) -> RecordedRun:

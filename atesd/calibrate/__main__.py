@@ -1,9 +1,9 @@
 """Fit a surrogate to a recorded sweep over exposures: ``python -m atesd.calibrate RUN… output_dir=FOLDER``.
 
-Runs are folders that ``python -m atesd.run`` wrote: one task and model, at least three fixed exposures, any number of
-seeds, and runs of controllers if you like. Each family is fitted to the evaluations of all runs; the one that best
-predicts the exposures it has not seen (each held out in turn) is chosen. ``calibration.json``, which ``model.family=``
-and the league's ``families=[…]`` take as a family, holds:
+Runs are folders that ``python -m atesd.run`` wrote, or folders of such: one task and model, at least three fixed
+exposures, any number of seeds, and runs of controllers if you like. Each family is fitted to the evaluations of all
+runs; the one that best predicts the exposures it has not seen (each held out in turn) is chosen. ``calibration.json``,
+which ``model.family=`` and the league's ``families=[…]`` take as a family, holds:
 
 - ``settings``, ``runs``: what was asked, and the runs with their policy (exposure or controller), seed and commit.
 - ``family``, ``law``: the chosen family and all constants of its law.
@@ -39,6 +39,7 @@ from atesd.calibrate.calibration import Calibration, Sweep, calibrated
 from atesd.calibrate.recordings import sweep
 from atesd.errors import UserError
 from atesd.folders import claim
+from atesd.recorded_run import run_folders
 from atesd.run import quiet  # which also registers the parts that runs are made of
 from atesd.surrogate.law import NULL, best_fixed, optimum
 
@@ -240,7 +241,7 @@ def main() -> None:
     if not folders:
         raise UserError("no runs given; add folders that python -m atesd.run wrote to the command")
     quiet()
-    for line in lines(calibrate(config, folders)):
+    for line in lines(calibrate(config, run_folders(folders))):
         print(line)
     where = Path(config.output_dir) / "calibration.json"
     print(f"play on it: python -m atesd.run model=surrogate model.family={where} …")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,10 +11,7 @@ from typing import Any
 from atesd.arguments import dotted
 from atesd.budget import Budget
 from atesd.compare.labels import label_all
-from atesd.errors import UserError
-from atesd.recorded_run import RecordedRun, Row, Unusable, read, read_summary
-
-RUN_FILES = ("config.yaml", "summary.json", "metrics.jsonl")
+from atesd.recorded_run import RecordedRun, Row, Unusable, read, read_summary, run_folders
 
 
 @dataclass(frozen=True)
@@ -84,9 +80,8 @@ def collect(paths: Sequence[Path]) -> tuple[list[Finished], list[dict[str, str]]
     Raises:
         UserError: a path holds no run at all.
     """
-    folders = {folder.resolve(): folder for path in paths for folder in expand(path)}
     found, excluded = [], []
-    for folder in folders.values():
+    for folder in run_folders(paths):
         try:
             found.append(read_complete(folder))
         except Unusable as why:
@@ -94,29 +89,6 @@ def collect(paths: Sequence[Path]) -> tuple[list[Finished], list[dict[str, str]]
     configs = [dotted(run.config) for run in found]
     names = label_all([(run.summary["method"], config) for run, config in zip(found, configs, strict=True)])
     return list(map(Finished, found, names, configs)), excluded
-
-
-def expand(path: Path) -> list[Path]:
-    """Return the run a path is, or the runs below it, sorted.
-
-    Raises:
-        UserError: there is none.
-    """
-    found = sorted(Path(folder) for folder in _below(path))
-    if not found:
-        raise UserError(f"{path} holds no run (no {', '.join(RUN_FILES)} in it or below); give folders of runs")
-    return found
-
-
-def _below(path: Path) -> Iterator[str]:
-    seen = set()
-    for folder, inner, files in os.walk(path, followlinks=True):
-        if (real := os.path.realpath(folder)) in seen:  # a link to a folder above
-            inner.clear()
-        elif set(files) & set(RUN_FILES):
-            inner.clear()  # a run holds no runs
-            yield folder
-        seen.add(real)
 
 
 def read_complete(folder: Path) -> RecordedRun:

@@ -285,10 +285,12 @@ def test_the_command_fits_and_the_run_and_the_league_play_on_it(
     runs: list[Path], python: Callable[..., Any], tmp_path: Path
 ) -> None:
     words = [str(run) for run in runs]
-    done = python("-m", "atesd.calibrate", *words, "families=[null]", "output_dir=fit")
+    # One run twice, once by the folder that holds its seeds: a run counts once.
+    done = python("-m", "atesd.calibrate", *words, str(runs[0].parent), "families=[null]", "output_dir=fit")
     assert done.returncode == 0, done.stderr
     assert "null" in done.stdout
     assert "rank correlation with the sweep, fitted" in done.stdout
+    assert json.loads((tmp_path / "fit" / "calibration.json").read_text())["policies"][0]["runs"] == 1
     mixed = python("-m", "atesd.calibrate", words[0], "output_dir=other")
     assert mixed.returncode == 1
     assert mixed.stderr.splitlines()[-1].startswith("error: the runs hold 1 exposures")
