@@ -14,6 +14,14 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from atesd.arguments import exit_interrupted
 from atesd.errors import UserError
+from atesd.registry import names
+
+
+def not_given(missing: MissingMandatoryValue) -> str:
+    """Return what to say of a setting that has no default and is not given."""
+    key = str(missing.full_key)
+    choices = f", one of {', '.join(names(key))}," if names(key) else ""
+    return f"{key} must be given and has no default; add {key}=…{choices} to the command"
 
 
 def command(config_name: str, run: Callable[[Any, dict[str, Any]], None]) -> None:
@@ -30,8 +38,7 @@ def command(config_name: str, run: Callable[[Any, dict[str, Any]], None]) -> Non
         except UserError as error:
             sys.exit(f"error: {error}")
         except MissingMandatoryValue as missing:
-            key = missing.full_key
-            sys.exit(f"error: {key} must be given and has no default; add {key}=… to the command")
+            sys.exit(f"error: {not_given(missing)}")
 
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra hands its errors on instead of printing half of them
     try:

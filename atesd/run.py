@@ -30,6 +30,7 @@ import atesd.training.rollout
 import baselines
 import controllers
 from atesd.arguments import exit_interrupted, flat
+from atesd.command import not_given
 from atesd.config import RunConfig
 from atesd.errors import UserError
 from atesd.folders import held
@@ -132,8 +133,7 @@ def checked(settings: DictConfig) -> RunConfig:
     try:
         run = OmegaConf.to_object(settings)
     except MissingMandatoryValue as missing:
-        key = missing.full_key
-        raise UserError(f"{key} must be given and has no default; add {key}=… to the command") from missing
+        raise UserError(not_given(missing)) from missing
     assert isinstance(run, RunConfig)
     return run
 

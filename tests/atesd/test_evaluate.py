@@ -94,7 +94,8 @@ def test_any_model_is_asked_the_rows_of_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["data=arithmetic"], "error: You must specify 'model'"),
+        (["data=arithmetic", "output_dir=e"], "error: model must be given and has no default; add model=…, one of "),
+        (["model=tiny", "output_dir=e"], "error: data must be given and has no default; add data=…, one of aime24, "),
         (["model=tiny", "data=arithmetic"], "error: output_dir must be given"),
         (["model=tiny", "data=arithmetic", "output_dir=e"], "error: data=arithmetic makes problems without end"),
         (["model=tiny", "data=jsonl", "output_dir=e"], "error: data.path must be given"),
@@ -111,6 +112,13 @@ def test_a_mistake_gets_one_clear_line_and_leaves_no_folder(
     assert done.stderr.startswith(message), done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_help_needs_nothing_else(python: Python, tmp_path: Path) -> None:
+    done = python("-m", "atesd.evaluate", "--help")
+    assert done.returncode == 0, done.stderr
+    assert "data: aime24, aime25, " in done.stdout
+    assert "samples: 12" in done.stdout
 
 
 def test_another_evaluation_in_the_folder_is_refused_by_its_differences(tmp_path: Path) -> None:
