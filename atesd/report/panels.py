@@ -23,6 +23,7 @@ from atesd.report.style import (
     bar,
     between,
     colour_bar,
+    drawable,
     figure,
     scatter,
     spread,
@@ -255,7 +256,7 @@ def rewards(run: RecordedRun, matured: list[Row]) -> Panel:
         drawn.data.append(
             bar(
                 x=updates,
-                y=_drawable(values),
+                y=drawable(values),
                 name=name,
                 width=0.7 * run.config["env"]["hold_window"],
                 marker={"color": colour, "opacity": 0.8},
@@ -266,7 +267,7 @@ def rewards(run: RecordedRun, matured: list[Row]) -> Panel:
     drawn.data.append(
         scatter(
             x=updates,
-            y=_drawable(total),
+            y=drawable(total),
             name="reward",
             mode="markers",
             marker={"color": "#000000", "size": 6, "symbol": "diamond"},
@@ -283,10 +284,6 @@ def rewards(run: RecordedRun, matured: list[Row]) -> Panel:
         f"{waiting} of {len(run.decisions)} decisions had no whole look-ahead left and got none."
     )
     return Panel("Reward parts per decision", caption, drawn)
-
-
-def _drawable(values: Any) -> list[float | None]:
-    return [None if np.isnan(value) else float(value) for value in values]
 
 
 def explorer(run: RecordedRun) -> Panel:

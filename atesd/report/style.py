@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from math import isnan
 from typing import Any
 
 INK, SECOND, FAINT = "#1b3a5c", "#c8553d", "#8a94a0"
@@ -116,6 +117,15 @@ def band(x: Sequence[float], low: Numbers, high: Numbers, colour: str, group: st
         name=group,
         **trace,
     )
+
+
+def drawable(values: Iterable[float]) -> list[float | None]:
+    """Return values as figures take them: no number is None.
+
+    >>> drawable([0.12345678, float("nan")])
+    [0.123457, None]
+    """
+    return [None if isnan(value) else round(float(value), 6) for value in values]
 
 
 def spread(means: Sequence[float], lows: Sequence[float], highs: Sequence[float]) -> dict[str, Any]:
