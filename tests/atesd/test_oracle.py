@@ -87,6 +87,7 @@ def study(run: RunConfig, **changes: Any) -> OracleConfig:
     return OracleConfig(**(folders | small | changes))
 
 
+@pytest.mark.slow
 def test_a_small_study_of_a_real_student(make_run: Callable[..., RunConfig]) -> None:
     run = make_run()
     result = oracle(study(run))

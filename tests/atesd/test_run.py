@@ -57,7 +57,7 @@ def test_an_existing_folder_is_refused_and_left_alone(python: Python, tmp_path: 
 
 
 INTERRUPTED = """
-import os, signal
+import signal
 from dataclasses import dataclass
 import atesd.run
 from atesd.interfaces import ControllerConfig
@@ -67,8 +67,9 @@ from atesd.registry import register
 @dataclass
 class InterruptedConfig(ControllerConfig):
     def controller(self, setting):
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # as at a terminal, also where these tests run without one
 atesd.run.main()
 """
 

@@ -343,6 +343,7 @@ def test_a_run_killed_before_its_first_checkpoint_begins_again(make_run: MakeRun
     assert_same_run(whole, killed, ("metrics.jsonl", "decisions.jsonl", "evaluations.jsonl"))
 
 
+@pytest.mark.slow
 def test_groups_have_rewards_of_their_own_and_resume_exactly(make_run: MakeRun) -> None:
     groups = EnvConfig(hold_window=2, groups=3)
     whole, stopped = make_run("whole", env=groups), make_run("stopped", env=groups)

@@ -39,6 +39,7 @@ def test_the_fit_by_hand():
     assert law.pull(0.7, 0.4, 0.5) == pytest.approx(1.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_no_other_policy_passes_the_optimum(name):
     law = FAMILIES[name]
@@ -68,6 +69,7 @@ def test_no_local_change_improves_the_best_policy(name):
             assert (final(FAMILIES[name], changed) <= 1 - minds.unlearned + 1e-6).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_best_fixed_exposure_is_the_best_of_a_sweep(name):
     law = FAMILIES[name]
@@ -207,6 +209,7 @@ def test_the_null_family_can_be_named_on_a_command_line_that_reads_null_as_nothi
     assert SurrogateConfig(family=None).family == "null"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", ["0", "nan"])
 def test_the_run_plays_a_surrogate_through_the_entry_point(tmp_path, noise):
     import subprocess

@@ -32,6 +32,7 @@ def complete(folder: Path) -> bool:
     return bool(json.loads((folder / "summary.json").read_text())["complete"])
 
 
+@pytest.mark.slow
 def test_a_failed_run_is_named_and_the_others_go_on(python: Python, tmp_path: Path) -> None:
     done = sweep(python, "seed=-1,0")
     assert done.returncode == 1

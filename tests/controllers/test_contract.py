@@ -120,7 +120,7 @@ def test_one_window_is_enough(make: Callable[..., Controller]) -> None:
     assert again.state_dict() == controller.state_dict()
 
 
-@pytest.mark.parametrize("arrival", ["three windows late", MESSY])
+@pytest.mark.parametrize("arrival", [pytest.param("three windows late", marks=pytest.mark.slow), MESSY])
 def test_state_goes_on_bit_for_bit_from_every_window(make: Callable[..., Controller], arrival: str) -> None:
     whole, exposures, saved, actions = make(), [], [], []
     for window in range(WINDOWS):
