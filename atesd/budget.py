@@ -18,7 +18,7 @@ from typing import Any
 
 FORWARD, TRAIN = 2, 6
 # Phases that serve the record of a run rather than its training. ours
-UNCOUNTED = ("load", "evaluation", "checkpoint", "logging", "export")
+UNCOUNTED = ("load", "evaluation", "specimens", "checkpoint", "logging", "export")
 
 
 class Budget(Enum):

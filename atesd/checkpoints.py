@@ -19,8 +19,10 @@ class Checkpoints:
         self.trainer = trainer
 
     def save(self, session: State) -> None:
-        """Write a checkpoint, then delete the one before it."""
+        """Write a checkpoint, then delete the one before it; one of this very update is left as it is."""
         target = self.folder / f"update_{self.trainer.updates_done:06d}"
+        if self.trainer.any_rank(target.exists()):
+            return
         unfinished = target.with_suffix(".unfinished")
         if self.trainer.leads:
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -30,11 +32,9 @@ class Checkpoints:
         if self.trainer.leads:
             (unfinished / SESSION_FILE).write_text(json.dumps(session, allow_nan=False))
             older = self.complete()
-            shutil.rmtree(target, ignore_errors=True)
             unfinished.rename(target)
             for checkpoint in older:
-                if checkpoint != target:
-                    shutil.rmtree(checkpoint)
+                shutil.rmtree(checkpoint)
         self.trainer.any_rank(False)
 
     def complete(self) -> list[Path]:

@@ -56,11 +56,26 @@ def read(folder: Path) -> dict[str, Any]:
         "mismatch/kl_tail_nats": run.mean("mismatch/kl_tail_nats"),
         "curve": [(row["update"], row["mean"]) for row in run.evaluations],
         "commit": run.summary["commit"],
+        "model": run.config["model"],
+        "data": run.config["data"],
     }
 
 
 def _means(evaluation: dict[str, Any]) -> dict[str, float]:
     return {level: found["mean"] for level, found in evaluation["by_difficulty"].items()}
+
+
+def refuse_mixed(runs: list[dict[str, Any]]) -> None:
+    """Raise ``UserError`` unless the runs are of one student, one task and one length, each seed once per exposure."""
+    for what in ("model", "data"):
+        if any(run[what] != runs[0][what] for run in runs):
+            raise UserError(f"the runs differ in {what}; give those of one {what}, and write a table for each")
+    if len({tuple(update for update, _ in run["curve"]) for run in runs}) > 1:
+        raise UserError("the runs were evaluated after different updates; give runs of one length")
+    once = [(run["exposure"], run["seed"]) for run in runs]
+    if twice := [each for each in once if once.count(each) > 1]:
+        exposure, seed = twice[0]
+        raise UserError(f"two runs have exposure {exposure:g} and seed {seed}; give each once")
 
 
 def by_exposure(runs: list[dict[str, Any]]) -> dict[float, list[dict[str, Any]]]:
@@ -146,6 +161,7 @@ def draw(runs: list[dict[str, Any]], path: Path) -> None:
 def write(folders: list[Path], output: Path) -> None:
     """Write ``sweep.md``, ``sweep.json`` and ``sweep.png``."""
     runs = [read(folder) for folder in folders]
+    refuse_mixed(runs)
     make(output)
     (output / "sweep.json").write_text(json.dumps(runs, indent=2) + "\n")
     (output / "sweep.md").write_text(markdown(runs))

@@ -93,7 +93,7 @@ class Controller(ABC):
         exposure = action.exposure
         if not isinstance(exposure, float | np.floating) or not math.isfinite(exposure) or not 0 <= exposure <= 1:
             raise UserError(f"{where}: chose exposure {exposure!r}; allowed is one float in [0, 1]")
-        return action
+        return replace(action, exposure=float(exposure))  # numpy's own are no JSON
 
     @abstractmethod
     def choose(self, observation: Observation, decision: int) -> Action:

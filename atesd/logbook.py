@@ -168,8 +168,14 @@ def commit() -> str:
 
 
 def _versions() -> dict[str, str]:
-    installed = {distribution.metadata["Name"]: distribution.version for distribution in metadata.distributions()}
-    return {name: installed.get(name, "absent") for name in VERSIONED}
+    return {name: _version(name) for name in VERSIONED}
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "absent"
 
 
 def _cpu() -> str:

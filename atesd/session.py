@@ -172,7 +172,8 @@ class Session:
             with self.stopwatch.phase("controller"):
                 return [player.controller.act(seen, self.decisions) for player, seen in self._views()]
         except Exception:
-            self._checkpoint()
+            if np.isfinite(self.observation).all():  # else the student has diverged, and nobody goes on from here
+                self._checkpoint()
             raise
 
     def _views(self) -> Iterator[tuple[Player, Observation]]:

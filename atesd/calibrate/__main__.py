@@ -77,14 +77,14 @@ def calibrate(config: CalibrateConfig, folders: Sequence[Path]) -> dict[str, Any
         UserError: the runs make no sweep that a law could be fitted to.
     """
     over = Sweep(sweep(folders))
+    folder = Path(config.output_dir)
+    claim(folder, "calibration.json")
     tried = []
     for name in dict.fromkeys(config.families):
         tried.append(calibrated(name, over))
         _say(f"{name}: {tried[-1].error():.1f} points fitted, {tried[-1].held_out_error():.1f} held out")
     best = min(tried, key=lambda each: each.held_out_error())
     result = report(config, tried, best, resamples(config, best))
-    folder = Path(config.output_dir)
-    claim(folder, "calibration.json")
     (folder / "calibration.json").write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
     from atesd.calibrate import figure as calibration_figure
 

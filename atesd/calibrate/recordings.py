@@ -18,7 +18,7 @@ from atesd.oracle import retrace
 
 Values = NDArray[np.float64]
 # What runs may differ in: who chose the exposure, the seed, and where and how often things are kept.
-FREE = ("seed", "output_dir", "resume", "controller", "checkpoint")
+FREE = ("seed", "output_dir", "resume", "controller", "checkpoint", "tracker")
 FEWEST_EXPOSURES = 3
 # What one second difference of the probe takes.
 FEWEST_UPDATES = 3

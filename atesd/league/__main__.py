@@ -140,15 +140,17 @@ def play_missing(config: LeagueConfig, folder: Path) -> None:
     os.environ["OMP_NUM_THREADS"] = "1"  # for the workers: theirs are small arrays, and the cores are taken
     begun = said = time.monotonic()
     with ProcessPoolExecutor(config.workers, multiprocessing.get_context("spawn")) as pool:
-        for done, finished in enumerate(as_completed([pool.submit(play, block, folder) for block in missing]), 1):
-            if finished.exception():
-                pool.shutdown(cancel_futures=True)
-            finished.result()
-            now = time.monotonic()
-            if now - said > 10:
-                left = (now - begun) / done * (len(missing) - done)
-                print(f"{done} of {len(missing)} blocks, {left:.0f} s left", file=sys.stderr, flush=True)
-                said = now
+        try:
+            for done, finished in enumerate(as_completed([pool.submit(play, block, folder) for block in missing]), 1):
+                finished.result()
+                now = time.monotonic()
+                if now - said > 10:
+                    left = (now - begun) / done * (len(missing) - done)
+                    print(f"{done} of {len(missing)} blocks, {left:.0f} s left", file=sys.stderr, flush=True)
+                    said = now
+        except BaseException:  # Ctrl-C too: no block is begun any more
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def costs(config: LeagueConfig, games: list[dict[str, Any]]) -> dict[str, float]:

@@ -74,6 +74,20 @@ def test_a_run_of_moving_exposures_is_refused(tmp_path: Path) -> None:
         read(run)
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({}, "two runs have exposure 0.5 and seed 0; give each once"),
+        ({"seed": 1, "settings": {"model": {"name": "tiny_weak"}}}, "the runs differ in model"),
+    ],
+)
+def test_runs_that_are_no_seeds_of_one_sweep_are_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    runs = [finished(tmp_path / "one"), finished(tmp_path / "other", **changes)]
+    with pytest.raises(UserError, match=message):
+        write(runs, tmp_path / "table")
+    assert not (tmp_path / "table").exists()
+
+
 @pytest.mark.slow
 def test_a_sweep_writes_its_table_once_all_its_runs_are_complete(python: Python, tmp_path: Path) -> None:
     length = ["train.updates=8", "eval.problems=5", "eval.final_problems=5", "tracker=none", "model=surrogate"]

@@ -106,6 +106,6 @@ def test_a_logbook_that_does_not_write_writes_nothing(tmp_path: Path) -> None:
 
 def test_provenance_is_json_and_names_the_engine() -> None:
     found = json.loads(json.dumps(provenance(), allow_nan=False))
-    assert found["versions"]["torch"] != "absent"
+    assert "absent" not in (found["versions"]["torch"], found["versions"]["stable-baselines3"])
     assert found["command"].startswith("python ")
     assert found["commit"]
