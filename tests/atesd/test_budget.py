@@ -11,7 +11,7 @@ ROWS = [
 
 
 def test_totals_by_hand() -> None:
-    found = totals(ROWS, {"load": 9.0, "rollout": 1.5, "teacher": 0.25, "evaluation": 7.0}, parameters=10)
+    found = totals(ROWS, {"load": 9.0, "rollout": 1.5, "teacher": 0.25, "evaluation": 7.0, "specimens": 3.0}, 10)
     assert found["total/updates"] == 2
     assert found["total/tokens/generated"] == 22
     assert found["total/seconds"] == 1.75
